@@ -1,0 +1,1 @@
+"""The agent: one process beside libvirt on every host, between libvirt and an AMQP broker."""

@@ -1,0 +1,273 @@
+"""The AMQP door: the host's own queue, replies, samples, and events kept until the broker has confirmed them.
+
+One session after the other (libvirt_amqp/broker.py): each declares the contract's exchanges, claims the host's queue,
+and sends again, in order and under the same identity, every event that the one before did not see confirmed.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import structlog
+
+from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, QueueHeld, describe, keep_linked, open_link
+from libvirt_amqp.errors import CallError
+from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, Address, encode_word
+from libvirt_amqp.messages import CALL_CONTENT_TYPE, EVENT_CONTENT_TYPE, read_reply, request
+from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties
+
+log = structlog.get_logger()
+
+PREFETCH = 256
+WINDOW = 2000
+"""Events on their way to the broker without a confirm."""
+OUTBOX_LIMIT = 100_000
+UNSENT_REPLIES = 10_000
+BLOCKED_BYTES = 8 * 1024 * 1024
+"""Samples are dropped, not queued, while this much waits for a socket that does not drain."""
+HOLDER_ANSWERS_WITHIN = 3.0
+
+EVENT_PROPERTIES = Properties(EVENT_CONTENT_TYPE, persistent=True)
+
+
+class HostTaken(Exception):
+    """Another agent, which is alive, serves this host's name."""
+
+
+class Event(NamedTuple):
+    """One event on its way: `sequence` is its number within the epoch."""
+
+    sequence: int
+    key: str
+    body: bytes
+
+
+@dataclass
+class Lost:
+    """A range of events that were given a sequence and then had no room."""
+
+    first: int
+    last: int
+    count: int
+
+
+class Outbox:
+    """Events in order: waiting to be sent, or sent and not confirmed.  The oldest goes when the bound is reached."""
+
+    def __init__(self, limit: int = OUTBOX_LIMIT) -> None:
+        self._limit = limit
+        self.waiting: deque[Event] = deque()
+        self.unconfirmed: deque[Event] = deque()
+        self.lost: Lost | None = None
+        self.lost_total = 0
+
+    def __len__(self) -> int:
+        return len(self.waiting) + len(self.unconfirmed)
+
+    def append(self, event: Event) -> None:
+        """Keep an event; makes room, and remembers for whom, when there is none."""
+        if len(self) >= self._limit and self.waiting:
+            self._drop(self.waiting.popleft().sequence)
+        self.waiting.append(event)
+
+    def next(self) -> Event:
+        """Return the next event to send, from now on unconfirmed."""
+        event = self.waiting.popleft()
+        self.unconfirmed.append(event)
+        return event
+
+    def confirm(self) -> None:
+        """Forget the oldest unconfirmed event: the broker has it."""
+        self.unconfirmed.popleft()
+
+    def rewind(self) -> None:
+        """Let everything unconfirmed be sent again, in order."""
+        self.waiting.extendleft(reversed(self.unconfirmed))
+        self.unconfirmed.clear()
+
+    def take_lost(self) -> Lost | None:
+        """Return what was lost since the last time, if there is room to tell it."""
+        lost, self.lost = self.lost, None
+        return lost
+
+    def _drop(self, number: int) -> None:
+        self.lost_total += 1
+        if self.lost is None:
+            self.lost = Lost(number, number, 0)
+        self.lost.last = number
+        self.lost.count += 1
+
+
+class Session(NamedTuple):
+    """What is open while the broker is there."""
+
+    link: Link
+    requests: Channel
+    plain: Outlet
+    events: ConfirmedOutlet
+
+
+class Bus:
+    """Publishes and receives for one host.  Every method but `run` and `flush` returns at once, connected or not."""
+
+    def __init__(self, url: str, instance: str, receive: Callable[[Delivery], None]) -> None:
+        self._url = url
+        self._instance = instance
+        self._receive = receive
+        self._host = ""
+        self._session: Session | None = None
+        self._was_linked = False
+        self._told = ""
+        self._unsent: deque[tuple[str, str | None, bytes]] = deque(maxlen=UNSENT_REPLIES)
+        self.outbox = Outbox()
+        self.refused = 0
+        """Events that a full queue behind the exchange did not take."""
+        self.linked = asyncio.Event()
+
+    async def run(self, host: str, on_linked: Callable[[], None]) -> None:
+        """Serve `host` for ever.  Raises HostTaken when another agent does so already and we never did."""
+        self._host = host
+
+        async def session(link: Link) -> None:
+            await self._run_session(link, on_linked)
+
+        await keep_linked(self._url, f"libvirt-amqp {host}", session, self._say)
+
+    def publish_event(self, event: Event) -> None:
+        """Keep an event until the broker has confirmed it, and send it as soon as its turn has come."""
+        self.outbox.append(event)
+        self._pump()
+
+    def publish_sample(self, key: str, body: bytes, ttl_seconds: float) -> None:
+        """Send a statistic or heartbeat; dropped when the broker is not there or does not read."""
+        session = self._session
+        if session is None or session.plain.waiting_bytes > BLOCKED_BYTES:
+            return
+        expiration = session.link.expiration(ttl_seconds)
+        session.plain.publish(STATS, key, body, Properties(EVENT_CONTENT_TYPE, expiration=expiration))
+
+    def reply(self, reply_to: str, correlation_id: str | None, body: bytes) -> None:
+        """Answer a request, after the next connect if need be."""
+        if self._session is None:
+            self._unsent.append((reply_to, correlation_id, body))
+            return
+        properties = Properties(CALL_CONTENT_TYPE, correlation_id=correlation_id)
+        self._session.plain.publish("", reply_to, body, properties)
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Take a request off the queue.  It came in this session, or the broker has forgotten it anyway."""
+        if self._session is not None:
+            self._session.requests.outlet.ack(delivery.tag)
+
+    async def stop_requests(self) -> None:
+        """Let the broker return new requests to their senders from now on."""
+        if self._session is None:
+            return
+        with contextlib.suppress(BrokerUnavailable):
+            for key in self._bindings():
+                await self._session.requests.unbind(self._queue(), RPC, key)
+
+    async def flush(self) -> None:
+        """Wait until every event is confirmed and every reply is with the socket, or the broker is gone."""
+        while self._session is not None and len(self.outbox):
+            await asyncio.sleep(0.01)
+        if self._session is not None:
+            await self._session.plain.flush()
+
+    def _queue(self) -> str:
+        return f"libvirt.rpc.{encode_word(self._host)}"
+
+    def _bindings(self) -> tuple[str, str]:
+        return f"{encode_word(self._host)}.#", f"{ANY}.connect.*"
+
+    async def _run_session(self, link: Link, on_linked: Callable[[], None]) -> None:
+        requests = await link.channel(prefetch=PREFETCH)
+        events = await link.channel(confirms=True)
+        for exchange in (EVENTS, STATS, RPC):
+            await requests.declare_exchange(exchange)
+        try:
+            await requests.declare_queue(self._queue())
+        except QueueHeld:
+            await self._wait_or_give_up()
+            raise
+        for key in self._bindings():
+            await requests.bind(self._queue(), RPC, key)
+        if not isinstance(events.outlet, ConfirmedOutlet):
+            raise TypeError("the events' channel is not in confirm mode")
+        self._session = Session(link, requests, requests.outlet, events.outlet)
+        try:
+            self._begin(link)
+            on_linked()
+            await requests.consume(self._queue(), self._receive)
+            reason = await link.lost
+        finally:
+            self._session = None
+            self.linked.clear()
+            self.outbox.rewind()
+        raise BrokerUnavailable(f"{describe(self._url)}: connection lost: {reason}")
+
+    def _begin(self, link: Link) -> None:
+        """Say that we are connected, and send what has waited for it."""
+        self._was_linked, self._told = True, ""
+        log.info("broker_connected", broker=describe(self._url), product=link.product, pending=len(self.outbox))
+        while self._unsent:
+            self.reply(*self._unsent.popleft())
+        self.linked.set()
+        self._pump()
+
+    async def _wait_or_give_up(self) -> None:
+        """Find out who holds the host's queue: an agent that answers, or the remains of a connection of ours."""
+        holder = await self._ask_holder()
+        if holder is None:
+            raise BrokerUnavailable("the broker still holds the queue for a former connection of this host's agent")
+        text = f"another agent serves host {self._host!r}: {holder}; every agent needs a HOST of its own"
+        if not self._was_linked:
+            raise HostTaken(text)
+        raise BrokerUnavailable(text)
+
+    async def _ask_holder(self) -> str | None:
+        """Ping the host over the broker; return who answers, None when nobody does."""
+        link = await open_link(self._url, f"libvirt-amqp {self._host} (who is there?)")
+        try:
+            channel = await link.channel()
+            answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+            def receive(delivery: Delivery) -> None:
+                if not answer.done():
+                    answer.set_result(delivery.body)
+
+            queue = await channel.declare_queue()
+            await channel.consume(queue, receive, no_ack=True)
+            properties = Properties(CALL_CONTENT_TYPE, reply_to=queue)
+            body = request("ping", {}, call_id=1)
+            channel.outlet.publish(RPC, Address(self._host, "agent").key("ping"), body, properties)
+            result = read_reply(await asyncio.wait_for(answer, HOLDER_ANSWERS_WITHIN))
+            return None if result["instance"] == self._instance else f"instance {result['instance']}"
+        except (TimeoutError, CallError):
+            return None
+        finally:
+            await link.close()
+
+    def _pump(self) -> None:
+        """Send what waits, as far as the window reaches."""
+        session = self._session
+        if session is None:
+            return
+        while self.outbox.waiting and session.events.unconfirmed < WINDOW:
+            event = self.outbox.next()
+            session.events.publish_confirmed(EVENTS, event.key, event.body, EVENT_PROPERTIES, self._on_confirm)
+
+    def _on_confirm(self, taken: bool) -> None:  # noqa: FBT001 (the shape of wire.Confirmed)
+        self.outbox.confirm()
+        if not taken:
+            self.refused += 1
+        self._pump()
+
+    def _say(self, reason: str) -> None:
+        """Log a loss once, not every attempt."""
+        if reason != self._told:
+            self._told = reason
+            log.warning("broker_unavailable", reason=reason)

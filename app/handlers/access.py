@@ -1,0 +1,47 @@
+"""The one place where every call is allowed or refused."""
+
+from typing import Any
+
+from libvirt_amqp.catalogue import Function
+from libvirt_amqp.errors import Denied
+
+SECRET_FUNCTIONS = frozenset(
+    {
+        "virDomainQemuAgentCommand",
+        "virDomainQemuMonitorCommand",
+        "virDomainSetUserPassword",
+        "virSecretGetValue",
+        "virSecretSetValue",
+    },
+)
+"""What can read or set a secret whatever its arguments are."""
+
+SECRET_PERMISSION = "read_secure"  # noqa: S105 (libvirt's name of a permission)
+"""libvirt's permission for arguments that reveal secrets, as VIR_DOMAIN_XML_SECURE."""
+
+
+class Access:
+    """What the settings allow: by default what libvirt allows a read-only connection."""
+
+    def __init__(self, *, full: bool, secrets: bool) -> None:
+        self.full = full
+        self._secrets = secrets
+
+    def check(self, function: Function, arguments: dict[str, Any]) -> None:
+        """Raise Denied, naming the setting that would allow the call."""
+        if not self.full and function.writes(arguments):
+            raise Denied(
+                f"{function.name} needs a read-write connection to libvirt; "
+                "this agent serves read-only calls (LIBVIRT_AMQP_ACCESS=full opens the rest)",
+            )
+        if not self._secrets and _reveals(function, arguments):
+            raise Denied(
+                f"{function.name} with these arguments reads or sets secrets, "
+                "which this agent does not serve (LIBVIRT_AMQP_SECRETS=yes opens them)",
+            )
+
+
+def _reveals(function: Function, arguments: dict[str, Any]) -> bool:
+    return function.name in SECRET_FUNCTIONS or any(
+        permission.endswith(f":{SECRET_PERMISSION}") for permission in function.permissions(arguments)
+    )

@@ -1,0 +1,108 @@
+"""The libvirt door: the event loop's thread, a watched connection for events, lanes of workers for everything else."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import libvirt
+
+from app.hypervisor import event_loop
+from app.hypervisor.connection import Connection, Facts
+from app.hypervisor.identities import identity, is_object
+from app.hypervisor.lanes import ConnectionDied, Job, Lane, Work
+from app.hypervisor.watch import Watch
+from libvirt_amqp.errors import CallError
+
+__all__ = ["ConnectionDied", "Facts", "Hypervisor", "Job", "Work", "identity", "is_object"]
+
+CALLS, PRIORITY, POLLING = "calls", "priority", "polling"
+_SIZES = {CALLS: 8, PRIORITY: 2, POLLING: 1}
+_BACKLOG = 1000
+_JOIN_SECONDS = 2.0
+
+
+class Hypervisor:
+    """Everything the agent does with libvirt goes through here; nothing here blocks the loop."""
+
+    def __init__(self, uri: str | None, *, read_only: bool) -> None:
+        event_loop.start()
+        self._connect = lambda: Connection(uri, read_only=read_only)
+        self._lanes = {name: Lane(name, size, _BACKLOG, self._connect) for name, size in _SIZES.items()}
+        self._watch: Watch | None = None
+        self.facts: Facts | None = None
+        self.since = datetime.now(UTC)
+        """Since when libvirt is connected, or not."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the watched connection is up."""
+        return self._watch is not None and self._watch.connected
+
+    def watch(
+        self,
+        register: Callable[[libvirt.virConnect], Callable[[], None]],
+        found: Callable[[Facts], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        """Keep a connection for events, for ever.
+
+        `register` runs in a thread of its own on every new connection and returns what undoes it; `found` and `lost`
+        (with the reason) run on the loop.  `lost` is also called, once, when libvirt is not there at the start.
+        """
+        loop = asyncio.get_running_loop()
+
+        def on_found(facts: Facts) -> None:
+            self.facts, self.since = facts, datetime.now(UTC)
+            found(facts)
+
+        def on_lost(reason: str) -> None:
+            self.since = datetime.now(UTC)
+            lost(reason)
+
+        self._watch = Watch(self._connect(), register, loop, on_found, on_lost)
+
+    def submit(self, job: Job, lane: str) -> None:
+        """On the loop: queue a job.  Raises Busy."""
+        self._lanes[lane].submit(job)
+
+    async def call(self, work: Work, lane: str = POLLING, deadline: float | None = None) -> Any:
+        """Run `work` with a connection in a worker thread.
+
+        Raises whatever it raises, LibvirtLost when there is no connection, ConnectionDied when it was lost meanwhile.
+        """
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def done(job: Job) -> None:
+            if future.done():
+                return
+            if job.error is not None:
+                future.set_exception(job.error)
+            else:
+                future.set_result(job.result)
+
+        self.submit(Job(work, done, deadline), lane)
+        return await future
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls of users wait or run."""
+        return self._lanes[CALLS].open_jobs + self._lanes[PRIORITY].open_jobs
+
+    def refuse_waiting(self, error: CallError) -> None:
+        """End every call that has not started."""
+        for lane in self._lanes.values():
+            lane.refuse_waiting(error)
+
+    async def close(self) -> None:
+        """Close what can be closed; a thread that hangs in libvirt is left behind."""
+        if self._watch is not None:
+            self._watch.stop()
+        for lane in self._lanes.values():
+            lane.close()
+        await asyncio.to_thread(self._join)
+
+    def _join(self) -> None:
+        for part in (self._watch, *self._lanes.values()):
+            if part is not None:
+                part.join(_JOIN_SECONDS)

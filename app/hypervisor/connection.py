@@ -1,0 +1,114 @@
+"""One virConnect for one thread: one call at a time, opened when needed, dropped when dead.
+
+Two calls in flight on one virConnect crash the process when the daemon hangs (libvirt 9.0, 8 of 8 runs), so a
+connection belongs to the thread that opened it and is never shared.
+"""
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import libvirt
+
+from libvirt_amqp.errors import LibvirtLost
+
+KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 5, 3
+"""A frozen daemon becomes an error after 20 s; without keepalive a call would block for ever."""
+
+CLOSE_REASONS = {
+    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "error",
+    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "eof",
+    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "keepalive",
+    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "client",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a new connection says about the hypervisor behind it."""
+
+    uri: str
+    driver: str
+    hostname: str
+    library_version: str
+    daemon_version: str
+    hypervisor_version: str | None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the hypervisor runs on the agent's own host."""
+        return not urlsplit(self.uri).hostname
+
+
+class Connection:
+    """Used by one thread only, except for `lost`, which libvirt's event thread sets."""
+
+    def __init__(self, uri: str | None, *, read_only: bool) -> None:
+        self._uri = uri
+        self._read_only = read_only
+        self._handle: libvirt.virConnect | None = None
+        self.lost = threading.Event()
+        self.reason = ""
+
+    def open(self) -> libvirt.virConnect:
+        """Return the live connection, a new one if need be.  Raises LibvirtLost when libvirt cannot be reached."""
+        if self._handle is not None and not self.lost.is_set():
+            return self._handle
+        self.close()
+        try:
+            handle = libvirt.openReadOnly(self._uri) if self._read_only else libvirt.open(self._uri)
+        except libvirt.libvirtError as error:
+            raise LibvirtLost(f"libvirt cannot be reached: {error}") from error
+        self.lost = lost = threading.Event()
+
+        def on_close(_conn: Any, reason: int, _opaque: Any) -> None:
+            """In libvirt's event thread, or in that of a pending call: no call of libvirt may be made here."""
+            self.reason = CLOSE_REASONS.get(reason, str(reason))
+            lost.set()
+
+        # The test driver has neither of the two.
+        with contextlib.suppress(libvirt.libvirtError):
+            handle.registerCloseCallback(on_close, None)
+        with contextlib.suppress(libvirt.libvirtError):
+            handle.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT)
+        self._handle = handle
+        return handle
+
+    def is_dead(self) -> bool:
+        """Say whether the connection was lost; answered locally, also while the daemon hangs."""
+        if self._handle is not None and not self.lost.is_set() and self._handle.isAlive() == 0:
+            self.lost.set()
+        return self.lost.is_set()
+
+    def facts(self) -> Facts:
+        """Ask the connection what it is connected to."""
+        handle = self.open()
+        try:
+            hypervisor = _version(handle.getVersion())
+        except libvirt.libvirtError:  # a driver without an answer
+            hypervisor = None
+        return Facts(
+            uri=handle.getURI(),
+            driver=handle.getType(),
+            hostname=handle.getHostname(),
+            library_version=_version(libvirt.getVersion()),
+            daemon_version=_version(handle.getLibVersion()),
+            hypervisor_version=hypervisor,
+        )
+
+    def close(self) -> None:
+        """Let go of the connection.  Every libvirt object made from it has to be gone, or it stays open."""
+        handle, self._handle = self._handle, None
+        if handle is None:
+            return
+        with contextlib.suppress(libvirt.libvirtError):
+            handle.unregisterCloseCallback()
+        with contextlib.suppress(libvirt.libvirtError):
+            handle.close()
+
+
+def _version(number: int) -> str:
+    """Write libvirt's 1000000 * major + 1000 * minor + release as text."""
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"

@@ -1,0 +1,88 @@
+"""The connection that events come from: watched by a thread of its own, opened again as soon as libvirt is back."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import libvirt
+
+from app.hypervisor.connection import Connection, Facts
+from libvirt_amqp.errors import LibvirtLost
+
+T = TypeVar("T")
+
+_LOOK_SECONDS = 1.0
+"""How often a driver without a close callback is asked whether it is alive; answered locally."""
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 0.8
+"""Between attempts to open: so that the events are registered again within a second of libvirt's return."""
+
+
+class Watch:
+    """Runs until `stop`.  `register`, and what it returns, run in this thread; `found` and `lost` on the loop."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        register: Callable[[libvirt.virConnect], Callable[[], None]],
+        loop: asyncio.AbstractEventLoop,
+        found: Callable[[Facts], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        self._connection = connection
+        self._register = register
+        self._loop = loop
+        self._found = found
+        self._lost = lost
+        self._stopping = threading.Event()
+        self.connected = False
+        self._thread = threading.Thread(target=self._run, name="libvirt-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to deregister, close and end."""
+        self._stopping.set()
+        self._connection.lost.set()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread's end; call it outside the loop."""
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        delay, told = _FIRST_DELAY, ""
+        while not self._stopping.is_set():
+            try:
+                deregister = self._open()
+            except (LibvirtLost, libvirt.libvirtError) as error:
+                self._connection.close()
+                if told != str(error):
+                    told = str(error)
+                    self._tell(self._lost, told)
+                self._stopping.wait(delay)
+                delay = min(delay * 2, _LONGEST_DELAY)
+                continue
+            delay, told = _FIRST_DELAY, ""
+            self._wait_for_loss()
+            self.connected = False
+            reason = self._connection.reason or "closed"
+            if not self._stopping.is_set():
+                self._tell(self._lost, reason)
+            deregister()
+            self._connection.close()
+
+    def _open(self) -> Callable[[], None]:
+        handle = self._connection.open()
+        facts = self._connection.facts()
+        deregister = self._register(handle)
+        self.connected = True
+        self._tell(self._found, facts)
+        return deregister
+
+    def _wait_for_loss(self) -> None:
+        while not self._stopping.is_set() and not self._connection.lost.wait(_LOOK_SECONDS):
+            if self._connection.is_dead():
+                return
+
+    def _tell(self, report: Callable[[T], None], what: T) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(report, what)

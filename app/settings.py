@@ -1,0 +1,106 @@
+"""The configuration: `LIBVIRT_AMQP_<SETTING>` in the environment over `<setting>` in a TOML file over the defaults."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from yarl import URL
+
+from libvirt_amqp.broker import DEFAULT_URL
+from libvirt_amqp.keys import ANY
+
+PREFIX = "LIBVIRT_AMQP_"
+DEFAULT_FILE = Path("/etc/libvirt-amqp.toml")
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class SettingsError(Exception):
+    """A setting is unknown or impossible.  One readable line, which never repeats a value that may be secret."""
+
+
+class Settings(BaseModel):
+    """What an agent can be told.  Everything has a default that is safe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    broker_url: SecretStr = SecretStr(DEFAULT_URL)
+    """amqp:// or amqps://, with user and password."""
+    uri: str | None = None
+    """libvirt's connection URI; None: LIBVIRT_DEFAULT_URI, then libvirt's own choice."""
+    host: str | None = None
+    """The first word of every key; None: the last name kept in STATE_DIR, then what libvirt calls the host."""
+    access: Literal["read-only", "full"] = "read-only"
+    secrets: bool = False
+    """Serve also what reads or sets secrets: XML_SECURE, secret values, passwords, monitor and guest agent."""
+    stats_interval: Seconds = 10
+    heartbeat_interval: Seconds = 5
+    state_dir: Path | None = None
+    """What must outlive the process; None: STATE_DIRECTORY, then libvirt-amqp under XDG_STATE_HOME."""
+    stop_grace: Seconds = 10
+    """Seconds that running calls get when the agent is told to stop."""
+    max_request_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """auto: console on a terminal, JSON lines otherwise."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_amqp(cls, value: SecretStr) -> SecretStr:
+        url = URL(value.get_secret_value())
+        if url.scheme not in {"amqp", "amqps"} or not url.host:
+            raise ValueError("needs the form amqp://user:password@host:port/vhost, or amqps://")
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and (value == ANY or not value.strip()):
+            raise ValueError(f"{value!r} is no host's name")
+        return value
+
+    @property
+    def state_path(self) -> Path:
+        """Where the state lives, in the order that the contract gives."""
+        if self.state_dir is not None:
+            return self.state_dir
+        if directory := os.environ.get("STATE_DIRECTORY"):
+            return Path(directory.split(":")[0])
+        home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+        return Path(home) / "libvirt-amqp"
+
+
+def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> Settings:
+    """Read the settings.  Raises SettingsError with one readable line."""
+    values = _from_file(file) | _from_environment(environ)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(e["loc"], e["type"], e["msg"]) for e in error.errors())) from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name[len(PREFIX) :].lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
+
+
+def _from_file(file: Path | None) -> dict[str, object]:
+    path = file or DEFAULT_FILE
+    if file is None and not path.exists():
+        return {}
+    try:
+        return {name.lower(): value for name, value in tomllib.loads(path.read_text()).items()}
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is no TOML: {error}") from error
+
+
+def _explain(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    name = str(location[0]).upper() if location else "?"
+    if kind == "extra_forbidden":
+        known = ", ".join(field.upper() for field in Settings.model_fields)
+        return f"{PREFIX}{name} is no setting (there are {known})"
+    return f"{PREFIX}{name}: {message.removeprefix('Value error, ')}"

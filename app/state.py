@@ -1,0 +1,47 @@
+"""What must outlive the process: the host's name and the last epoch, in one small file."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger()
+
+
+@dataclass
+class State:
+    """`epoch` is that of this run: later than every one before, even when the clock was set back."""
+
+    host: str | None
+    epoch: int
+
+
+def begin(directory: Path) -> State:
+    """Read what the last run left and begin a new epoch; without a place to write this is said loudly."""
+    try:
+        kept = json.loads((directory / "state.json").read_text())
+        host, last = str(kept["host"]), int(kept["epoch"])
+    except FileNotFoundError:
+        host, last = None, 0
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.error("state_unreadable", directory=str(directory), error=str(error))
+        host, last = None, 0
+    return State(host, max(last + 1, int(time.time())))
+
+
+def keep(directory: Path, state: State) -> None:
+    """Write the state so that a crash leaves the old or the new one."""
+    file, new = directory / "state.json", directory / "state.json.new"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps({"host": state.host, "epoch": state.epoch}))
+        new.replace(file)
+    except OSError as error:
+        log.error(
+            "state_not_kept",
+            directory=str(directory),
+            error=error.strerror,
+            consequence="after a restart the epoch follows the clock alone",
+        )

@@ -1,0 +1,229 @@
+"""The one AMQP connection: opened by aio-pika, described to us once, dead when lost (open another).
+
+A `Link` never heals by itself.  Whoever holds it waits for `lost`, opens the next one and declares again what it needs,
+so that there is one place where "connected" begins and ends: events are sent again from the first unconfirmed one, and
+nothing is restored behind anybody's back.  The brokers' differences live here, found out from what the broker says.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.abc import AbstractChannel as UnderlayChannel
+from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import AMQPError
+from yarl import URL
+
+from libvirt_amqp.wire import ConfirmedOutlet, Outlet
+
+DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
+HEARTBEAT = 10
+"""Seconds.  Short, so that a broker lets go of a connection whose line was cut within half a minute."""
+CONNECT_TIMEOUT = 10
+
+# What the libraries say about a lost connection is said once by whoever holds the link, in its own words.
+for _name in ("aio_pika", "aiormq"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+class BrokerUnavailable(ConnectionError):
+    """The broker cannot be reached, refuses us, or was lost.  The message never carries a password."""
+
+
+class QueueHeld(BrokerUnavailable):
+    """The queue is exclusive to another connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as it came: `reply_to` is an address that this broker takes back as a queue's name."""
+
+    key: str
+    body: bytes
+    tag: int
+    redelivered: bool
+    reply_to: str | None
+    correlation_id: str | None
+
+
+def describe(url: str) -> str:
+    """Return where a URL points, without user and password, fit for a log line."""
+    parsed = URL(url)
+    return f"{parsed.scheme}://{parsed.host}:{parsed.port or (5671 if parsed.scheme == 'amqps' else 5672)}{parsed.path}"
+
+
+class Link:
+    """An open connection.  `lost` is done, with the reason, as soon as it or one of its channels is gone."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._outlets: list[Outlet] = []
+        connection.close_callbacks.add(self._on_closed)
+        underlay = connection.transport.connection  # type: ignore[union-attr]
+        properties = underlay.server_properties
+        self.product = str(properties.get("product", "unknown"))
+        # Broker-J sends no table of capabilities, and aiormq needs one before it opens a channel.
+        capabilities = properties.setdefault("capabilities", {"publisher_confirms": True, "basic.nack": True})
+        self.has_direct_reply_to = bool(capabilities.get("direct_reply_to"))
+
+    def expiration(self, seconds: float) -> str | None:
+        """Return a time to live as this broker reads `expiration`: Broker-J means a moment, everybody else a span."""
+        if self.product == "qpid":
+            return str(int((time.time() + seconds) * 1000))
+        return str(int(seconds * 1000))
+
+    async def channel(self, *, confirms: bool = False, prefetch: int = 0) -> "Channel":
+        """Open a channel; losing it loses the link."""
+        channel = self._connection.channel(publisher_confirms=confirms, on_return_raises=True)
+        await channel.initialize()
+        channel.close_callbacks.add(self._on_closed)
+        if prefetch:
+            await channel.set_qos(prefetch_count=prefetch)
+        return Channel(self, channel, await channel.get_underlay_channel(), confirms=confirms)
+
+    def add_outlet(self, outlet: Outlet) -> None:
+        """Close the outlet together with the link."""
+        self._outlets.append(outlet)
+
+    async def close(self) -> None:
+        """Close the connection in good order."""
+        self.fail("closed")
+        for outlet in self._outlets:
+            outlet.close()
+        with contextlib.suppress(AMQPError, OSError, asyncio.CancelledError, RuntimeError):
+            await asyncio.wait_for(self._connection.close(), CONNECT_TIMEOUT)
+
+    def fail(self, reason: str) -> None:
+        """Mark the link as lost."""
+        if not self.lost.done():
+            self.lost.set_result(reason)
+
+    def _on_closed(self, _sender: object, error: BaseException | None) -> None:
+        self.fail(str(error or "closed"))
+
+
+class Channel:
+    """A channel of a link: topology by aio-pika, publishing and acknowledging by hand-made frames."""
+
+    def __init__(self, link: Link, channel: AbstractChannel, underlay: UnderlayChannel, *, confirms: bool) -> None:
+        self.link = link
+        self.topology = channel
+        self._underlay = underlay
+        self.outlet: Outlet = ConfirmedOutlet(underlay) if confirms else Outlet(underlay)
+        link.add_outlet(self.outlet)
+
+    async def declare_exchange(self, name: str) -> None:
+        """Declare one of the contract's durable topic exchanges."""
+        with _broker_errors():
+            await self.topology.declare_exchange(name, aio_pika.ExchangeType.TOPIC, durable=True)
+
+    async def declare_queue(self, name: str | None = None) -> str:
+        """Declare a queue exclusive to this connection; returns its name.  QueueHeld when another one has it."""
+        try:
+            queue = await self.topology.declare_queue(name, exclusive=True, auto_delete=name is None)
+        except (aio_pika.exceptions.ChannelLockedResource, aio_pika.exceptions.ConnectionClosed) as error:
+            # RabbitMQ closes the channel (405), Broker-J the whole connection (530).
+            raise QueueHeld(str(error)) from error
+        except (AMQPError, OSError) as error:
+            raise BrokerUnavailable(str(error)) from error
+        return queue.name
+
+    async def bind(self, queue: str, exchange: str, key: str) -> None:
+        """Bind a queue to a topic exchange."""
+        with _broker_errors():
+            await self._underlay.queue_bind(queue, exchange, key)
+
+    async def unbind(self, queue: str, exchange: str, key: str) -> None:
+        """Undo a binding: what is published to it from now on is unroutable."""
+        with _broker_errors():
+            await self._underlay.queue_unbind(queue, exchange, key)
+
+    async def consume(self, queue: str, receive: Callable[[Delivery], None], *, no_ack: bool = False) -> None:
+        """Call `receive` for every message.  It must not raise; a consumer cancelled by the broker loses the link."""
+
+        async def deliver(message: DeliveredMessage) -> None:
+            receive(_delivery(message))
+
+        self._underlay.on_consumer_cancel_callbacks.add(lambda _: self.link.fail("the broker cancelled the consumer"))
+        with _broker_errors():
+            await self._underlay.basic_consume(queue, deliver, no_ack=no_ack)
+
+
+def _delivery(message: DeliveredMessage) -> Delivery:
+    method, properties = message.delivery, message.header.properties
+    reply_to = properties.reply_to
+    return Delivery(
+        key=getattr(method, "routing_key", None) or "",
+        body=message.body,
+        tag=method.delivery_tag or 0,
+        redelivered=bool(getattr(method, "redelivered", False)),
+        # An AMQP 1.0 sender's address reaches us as direct:////NAME on Broker-J.
+        reply_to=reply_to.rpartition("/")[2] if reply_to and reply_to.startswith("direct:////") else reply_to,
+        correlation_id=properties.correlation_id,
+    )
+
+
+@contextlib.contextmanager
+def _broker_errors() -> AsyncIterator[None]:  # type: ignore[misc]
+    """Translate everything the libraries raise about the broker into one error."""
+    try:
+        yield
+    except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+        raise BrokerUnavailable(str(error) or type(error).__name__) from error
+
+
+async def open_link(url: str, name: str) -> Link:
+    """Connect; `name` is what the broker's administrator sees.  Raises BrokerUnavailable, without the password."""
+    target = URL(url)
+    if "heartbeat" not in target.query:
+        target = target.update_query(heartbeat=HEARTBEAT)
+    try:
+        connection = await aio_pika.connect(
+            target,
+            timeout=CONNECT_TIMEOUT,
+            client_properties={"connection_name": name},
+        )
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"{describe(url)} did not answer within {CONNECT_TIMEOUT} s") from error
+    except (AMQPError, OSError, RuntimeError) as error:
+        raise BrokerUnavailable(f"{describe(url)}: {_reason(error)}") from error
+    return Link(connection)
+
+
+def _reason(error: BaseException) -> str:
+    """Say what went wrong in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+async def keep_linked(
+    url: str,
+    name: str,
+    session: Callable[[Link], Awaitable[None]],
+    report: Callable[[str], None],
+) -> None:
+    """Run `session` on one link after the other, for ever, with back-off from 0.2 to 5 s.
+
+    `session` runs until it returns or raises BrokerUnavailable; `report` hears the reason each time a link could not
+    be opened or ended.
+    """
+    delay = 0.2
+    while True:
+        try:
+            link = await open_link(url, name)
+            try:
+                opened = time.monotonic()
+                await session(link)
+            finally:
+                await link.close()
+                if time.monotonic() - opened > delay:
+                    delay = 0.2
+        except BrokerUnavailable as error:
+            report(str(error))
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, 5.0)

@@ -1,0 +1,192 @@
+"""The hot path: AMQP 0-9-1 frames made by hand, all that one turn of the loop sends in one write.
+
+Connecting, topology and consuming stay with aio-pika and aiormq.  This module stands on three parts of aiormq that are
+not promised to stay (`Connection.write_queue`, `ChannelFrame`, `Channel._on_confirm_frame`), is the only one that does,
+and is tested against a real broker for each.  What it saves is in `bench/`: a reply costs 8 us instead of 70, a
+confirmed event 10 instead of 90.
+"""
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiormq.abc import AbstractChannel, ChannelFrame
+from pamqp import commands
+
+_METHOD, _HEADER, _BODY = 1, 2, 3
+_FRAME_END = b"\xce"
+_BASIC, _PUBLISH, _ACK = 60, 40, 80
+_MANDATORY = 1
+_FRAME_OVERHEAD = 8
+
+# Bits of the property flags, and their order on the wire (AMQP 0-9-1, section 1.8.1).
+_CONTENT_TYPE, _DELIVERY_MODE, _CORRELATION_ID, _REPLY_TO = 1 << 15, 1 << 12, 1 << 10, 1 << 9
+_EXPIRATION, _MESSAGE_ID, _TYPE = 1 << 8, 1 << 7, 1 << 5
+
+
+@dataclass(frozen=True)
+class Properties:
+    """The properties of a message that this protocol uses.  `expiration` is as the broker reads it."""
+
+    content_type: str
+    persistent: bool = False
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    expiration: str | None = None
+    message_id: str | None = None
+    type: str | None = None
+
+    def encode(self) -> bytes:
+        """Return property flags and list as they stand in a content header."""
+        flags = _CONTENT_TYPE | _DELIVERY_MODE
+        parts = [_short(self.content_type), b"\2" if self.persistent else b"\1"]
+        for bit, value in (
+            (_CORRELATION_ID, self.correlation_id),
+            (_REPLY_TO, self.reply_to),
+            (_EXPIRATION, self.expiration),
+            (_MESSAGE_ID, self.message_id),
+            (_TYPE, self.type),
+        ):
+            if value is not None:
+                flags |= bit
+                parts.append(_short(value))
+        return struct.pack(">H", flags) + b"".join(parts)
+
+
+def _short(text: str) -> bytes:
+    """Encode a short string.  Raises ValueError over 255 bytes, which no frame can hold."""
+    raw = text.encode()
+    if len(raw) > 255:  # noqa: PLR2004 (the length is one octet)
+        raise ValueError(f"{text[:40]!r}... is over 255 bytes")
+    return bytes((len(raw),)) + raw
+
+
+def _frame(kind: int, channel: int, payload: bytes) -> bytes:
+    return struct.pack(">BHI", kind, channel, len(payload)) + payload + _FRAME_END
+
+
+def publish_frames(  # noqa: PLR0913 (one parameter per field of the method)
+    channel: int,
+    frame_max: int,
+    exchange: str,
+    key: str,
+    body: bytes,
+    properties: Properties,
+    *,
+    mandatory: bool = False,
+) -> bytes:
+    """Return basic.publish, its content header and its body, split so that no frame is over `frame_max` bytes."""
+    method = struct.pack(">HHH", _BASIC, _PUBLISH, 0) + _short(exchange) + _short(key)
+    header = struct.pack(">HHQ", _BASIC, 0, len(body)) + properties.encode()
+    room = frame_max - _FRAME_OVERHEAD
+    return b"".join(
+        (
+            _frame(_METHOD, channel, method + bytes((_MANDATORY if mandatory else 0,))),
+            _frame(_HEADER, channel, header),
+            *(_frame(_BODY, channel, body[at : at + room]) for at in range(0, len(body), room)),
+        ),
+    )
+
+
+def ack_frame(channel: int, delivery_tag: int) -> bytes:
+    """Return basic.ack of one delivery."""
+    return _frame(_METHOD, channel, struct.pack(">HHQB", _BASIC, _ACK, delivery_tag, 0))
+
+
+class Outlet:
+    """What one channel sends, joined: `send` never waits, a task writes what has gathered since its last write.
+
+    aiormq's own queue to the socket holds ten entries; a put_nowait for each frame loses what does not fit.  Here one
+    entry carries everything that gathered, and the task waits for room and for the socket.
+    """
+
+    def __init__(self, channel: AbstractChannel) -> None:
+        self.number = channel.number
+        self.frame_max: int = channel.connection.connection_tune.frame_max or 131_072
+        self._queue: asyncio.Queue[ChannelFrame] = channel.connection.write_queue
+        self._gathered: list[bytes] = []
+        self.waiting_bytes = 0
+        """How much has gathered: much of it means that the socket does not drain."""
+        self._wake = asyncio.Event()
+        self._task = asyncio.create_task(self._write(), name=f"outlet-{self.number}")
+
+    def publish(self, exchange: str, key: str, body: bytes, properties: Properties) -> None:
+        """Send a message, not mandatory, without a confirm.  Raises ValueError when a name is over 255 bytes."""
+        self._send(publish_frames(self.number, self.frame_max, exchange, key, body, properties))
+
+    def ack(self, delivery_tag: int) -> None:
+        """Acknowledge one delivery."""
+        self._send(ack_frame(self.number, delivery_tag))
+
+    async def flush(self) -> None:
+        """Wait until everything sent so far has been handed to the socket."""
+        while self._gathered:
+            await asyncio.sleep(0)
+        drained = asyncio.get_running_loop().create_future()
+        await self._queue.put(ChannelFrame(payload=b"", should_close=False, drain_future=drained))
+        await drained
+
+    def close(self) -> None:
+        """Stop writing; what has gathered is dropped with the connection."""
+        self._task.cancel()
+
+    def _send(self, frames: bytes) -> None:
+        self._gathered.append(frames)
+        self.waiting_bytes += len(frames)
+        self._wake.set()
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            payload = b"".join(self._gathered)
+            self._gathered.clear()
+            self.waiting_bytes = 0
+            drained = loop.create_future()
+            await self._queue.put(ChannelFrame(payload=payload, should_close=False, drain_future=drained))
+            await drained
+
+
+Confirmed = Callable[[bool], None]
+"""Called once per message: True when the broker took it, False when a queue behind the exchange refused it."""
+
+
+class ConfirmedOutlet(Outlet):
+    """An outlet on a channel in confirm mode: order is kept, and no message waits for another one's confirm."""
+
+    def __init__(self, channel: AbstractChannel) -> None:
+        super().__init__(channel)
+        self._tag = 0
+        self._waiting: deque[tuple[int, Confirmed]] = deque()
+        self._early: dict[int, bool] = {}
+        channel._on_confirm_frame = self._on_confirm  # type: ignore[attr-defined]  # noqa: SLF001 (see the module)
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many messages the broker has not confirmed yet."""
+        return len(self._waiting)
+
+    def publish_confirmed(self, exchange: str, key: str, body: bytes, properties: Properties, done: Confirmed) -> None:
+        """Send a message; `done` is called in the order of sending, unless the connection is lost first."""
+        self._tag += 1
+        self._waiting.append((self._tag, done))
+        self.publish(exchange, key, body, properties)
+
+    async def _on_confirm(self, frame: commands.Basic.Ack | commands.Basic.Nack) -> None:
+        """Note one confirm, or one for all up to a tag, and report what is now known in the order of sending."""
+        tag, taken = frame.delivery_tag or 0, isinstance(frame, commands.Basic.Ack)
+        if not frame.multiple:
+            self._early[tag] = taken
+        while self._waiting:
+            first, done = self._waiting[0]
+            if frame.multiple and first <= tag:
+                known: bool | None = self._early.pop(first, taken)
+            else:
+                known = self._early.pop(first, None)
+            if known is None:
+                return
+            self._waiting.popleft()
+            done(known)
