@@ -173,13 +173,14 @@ class Extractor:
         self.permissions = json.loads((HERE / "permissions.json").read_text())
         self.structs: dict[str, list[tuple[str, str]]] = {}
         self.enums: dict[str, dict[str, int]] = {}
+        self.values: dict[str, int] = {}
 
     def run(self) -> dict[str, Any]:
         """Return the whole catalogue."""
         for tree in self.trees:
             for struct in tree.iter("struct"):
                 self._struct(struct)
-            for enum in tree.iter("enum"):
+            for enum in sorted(tree.iter("enum"), key=lambda e: not e.get("value", "").lstrip("-").isdigit()):
                 self._enum(enum)
         functions = {f.get("name", ""): f for tree in self.trees for f in tree.iter("function")}
         described = {name: self._function(functions[name]) for name in sorted(functions)}
@@ -202,9 +203,14 @@ class Extractor:
         self.structs[node.get("name", "")] = [f for f in fields if f[0] not in COUNTS]
 
     def _enum(self, node: ET.Element) -> None:
+        """Note one value; some are the name of another one."""
         name, kind, value = node.get("name", ""), node.get("type", ""), node.get("value", "")
-        if not name.endswith("_LAST") and re.fullmatch(r"-?\d+", value):
-            self.enums.setdefault(kind, {})[name] = int(value)
+        if re.fullmatch(r"-?\d+", value):
+            self.values[name] = int(value)
+        elif value in self.values:
+            self.values[name] = self.values[value]
+        if name in self.values and not name.endswith("_LAST"):
+            self.enums.setdefault(kind, {})[name] = self.values[name]
 
     def _function(self, node: ET.Element) -> dict[str, Any]:
         name = node.get("name", "")
