@@ -31,8 +31,8 @@ def begin(directory: Path) -> State:
     return State(host, max(last + 1, int(time.time())))
 
 
-def keep(directory: Path, state: State) -> None:
-    """Write the state so that a crash leaves the old or the new one."""
+def keep(directory: Path, state: State) -> bool:
+    """Write the state so that a crash leaves the old or the new one; False, loudly, when there is no place for it."""
     file, new = directory / "state.json", directory / "state.json.new"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -45,3 +45,5 @@ def keep(directory: Path, state: State) -> None:
             error=error.strerror,
             consequence="after a restart the epoch follows the clock alone",
         )
+        return False
+    return True

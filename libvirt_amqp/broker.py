@@ -43,6 +43,7 @@ class QueueHeld(BrokerUnavailable):
 class Delivery:
     """One message as it came: `reply_to` is an address that this broker takes back as a queue's name."""
 
+    exchange: str
     key: str
     body: bytes
     tag: int
@@ -80,7 +81,7 @@ class Link:
 
     async def channel(self, *, confirms: bool = False, prefetch: int = 0) -> "Channel":
         """Open a channel; losing it loses the link."""
-        channel = self._connection.channel(publisher_confirms=confirms, on_return_raises=True)
+        channel = self._connection.channel(publisher_confirms=confirms)
         await channel.initialize()
         channel.close_callbacks.add(self._on_closed)
         if prefetch:
@@ -154,14 +155,19 @@ class Channel:
         with _broker_errors():
             await self._underlay.basic_consume(queue, deliver, no_ack=no_ack)
 
+    def on_returned(self, receive: Callable[[Delivery], None]) -> None:
+        """Call `receive` for every mandatory message that no queue took."""
+        self._underlay.on_return_callbacks.add(lambda message: receive(_delivery(message)))
+
 
 def _delivery(message: DeliveredMessage) -> Delivery:
     method, properties = message.delivery, message.header.properties
     reply_to = properties.reply_to
     return Delivery(
+        exchange=getattr(method, "exchange", None) or "",
         key=getattr(method, "routing_key", None) or "",
         body=message.body,
-        tag=method.delivery_tag or 0,
+        tag=getattr(method, "delivery_tag", None) or 0,
         redelivered=bool(getattr(method, "redelivered", False)),
         # An AMQP 1.0 sender's address reaches us as direct:////NAME on Broker-J.
         reply_to=reply_to.rpartition("/")[2] if reply_to and reply_to.startswith("direct:////") else reply_to,

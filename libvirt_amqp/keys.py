@@ -7,6 +7,7 @@
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
@@ -21,6 +22,7 @@ ANY = "any"
 """The first word of a key that addresses every host: only lookups are served under it."""
 
 LONGEST_WORD = 80
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -59,6 +61,16 @@ class Address:
         """Return the address of an identity as it stands in a body.  Raises ValueError when it names no object."""
         return cls(str(identity.get("host", "")), str(identity.get("class", "")), identity_words(identity))
 
+    def identity(self) -> Identity:
+        """Return the identity, as far as the words give it, as it stands in a body."""
+        cls = CLASSES[self.cls]
+        body: Identity = {"class": self.cls, "host": self.host}
+        if cls.parent is not None:
+            body[cls.parent] = {"uuid": self.words[0]}
+        if cls.word is not None:
+            body[cls.word] = self.words[-1]
+        return body
+
     @property
     def subject(self) -> str:
         """Class and identity as in the key, joined by `/`: the `subject` of a CloudEvent."""
@@ -90,3 +102,24 @@ def parse_request_key(key: str) -> RequestKey:
     if len(words) != cls.words + 1 or not all(words):
         raise ValueError(f"a key of class {name} has {cls.words} words of identity and one of method")
     return RequestKey(host, name, tuple(words[:-1]), decode_word(words[-1]))
+
+
+def decode_words(key: RequestKey, identity: object, host: str) -> tuple[str, ...]:
+    """Return the plain words of a request's receiver; `identity` is the body's `object`, needed for hashed words.
+
+    Raises ValueError with the reason.  The key stays authoritative: an `object` that names another one is refused.
+    """
+    if identity is None:
+        words = tuple(decode_word(word) for word in key.words)
+    elif not isinstance(identity, dict):
+        raise ValueError("`object` has to be an identity")
+    else:
+        if identity.get("class") != key.cls or identity.get("host", host) != host:
+            raise ValueError("`object` is of another class or host than the key")
+        words = identity_words(identity)
+        if tuple(map(encode_word, words)) != key.words:
+            raise ValueError("`object` is not what the key names")
+    for kind, word in zip(CLASSES[key.cls].kinds, words, strict=True):
+        if kind == "uuid" and not _UUID.fullmatch(word):
+            raise ValueError(f"{word!r} is no uuid in lower case with dashes")
+    return words

@@ -33,7 +33,13 @@ class ObjectClass:
     @property
     def words(self) -> int:
         """How many words of the key identify an object of this class: 0, 1 or 2."""
-        return (self.word is not None) + (self.parent is not None)
+        return len(self.kinds)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What each word of the key is: the member of an identity that it comes from."""
+        parent = ("uuid",) if self.parent is not None else ()
+        return (*parent, self.word) if self.word is not None else parent
 
 
 CLASSES: dict[str, ObjectClass] = {

@@ -112,9 +112,18 @@ class Outlet:
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._write(), name=f"outlet-{self.number}")
 
-    def publish(self, exchange: str, key: str, body: bytes, properties: Properties) -> None:
-        """Send a message, not mandatory, without a confirm.  Raises ValueError when a name is over 255 bytes."""
-        self._send(publish_frames(self.number, self.frame_max, exchange, key, body, properties))
+    def publish(  # noqa: PLR0913 (one parameter per field of the method)
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        properties: Properties,
+        *,
+        mandatory: bool = False,
+    ) -> None:
+        """Send a message, without a confirm.  Raises ValueError when a name is over 255 bytes."""
+        frames = publish_frames(self.number, self.frame_max, exchange, key, body, properties, mandatory=mandatory)
+        self._send(frames)
 
     def ack(self, delivery_tag: int) -> None:
         """Acknowledge one delivery."""

@@ -32,7 +32,27 @@ def _get_cpu_stats(domain: libvirt.virDomain, arguments: dict[str, Any]) -> Any:
     return per_cpu[start : start + count]
 
 
+def _get_disk_errors(domain: libvirt.virDomain, arguments: dict[str, Any]) -> Any:
+    """C's array of structs is a dict in the binding."""
+    errors: Any = domain.diskErrors(arguments.get("flags", 0))
+    return list(errors.items())
+
+
+def _interface_addresses(domain: libvirt.virDomain, arguments: dict[str, Any]) -> Any:
+    """C's array of structs is a dict by name in the binding."""
+    found: Any = domain.interfaceAddresses(arguments["source"], arguments.get("flags", 0))
+    return [{"name": name, "hwaddr": one["hwaddr"], "addrs": one["addrs"] or []} for name, one in found.items()]
+
+
+def _authorized_ssh_keys_set(domain: libvirt.virDomain, arguments: dict[str, Any]) -> Any:
+    """The binding wants a list even where C takes NULL."""
+    return domain.authorizedSSHKeysSet(arguments["user"], arguments.get("keys", []), arguments.get("flags", 0))
+
+
 SPECIAL = {
+    "virDomainGetDiskErrors": _get_disk_errors,
+    "virDomainInterfaceAddresses": _interface_addresses,
+    "virDomainAuthorizedSSHKeysSet": _authorized_ssh_keys_set,
     "virDomainSendKey": _send_key,
     "virDomainSetTime": _set_time,
     "virDomainGetCPUStats": _get_cpu_stats,

@@ -14,7 +14,7 @@ from app.hypervisor.lanes import ConnectionDied, Job, Lane, Work
 from app.hypervisor.watch import Watch
 from libvirt_amqp.errors import CallError
 
-__all__ = ["ConnectionDied", "Facts", "Hypervisor", "Job", "Work", "identity", "is_object"]
+__all__ = ["CALLS", "POLLING", "PRIORITY", "ConnectionDied", "Facts", "Hypervisor", "Job", "Work", "identity", "is_object"]
 
 CALLS, PRIORITY, POLLING = "calls", "priority", "polling"
 _SIZES = {CALLS: 8, PRIORITY: 2, POLLING: 1}
@@ -65,6 +65,10 @@ class Hypervisor:
     def submit(self, job: Job, lane: str) -> None:
         """On the loop: queue a job.  Raises Busy."""
         self._lanes[lane].submit(job)
+
+    def is_full(self, lane: str) -> bool:
+        """Whether every worker of a lane is occupied."""
+        return self._lanes[lane].is_full
 
     async def call(self, work: Work, lane: str = POLLING, deadline: float | None = None) -> Any:
         """Run `work` with a connection in a worker thread.

@@ -89,6 +89,11 @@ class Lane:
         """How many jobs are waiting or running."""
         return len(self._open_jobs)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a new job would have to wait."""
+        return len(self._open_jobs) >= self._size
+
     def refuse_waiting(self, error: CallError) -> None:
         """End every job that has not started with `error`."""
         self._end([job for job in self._open_jobs if job.claim()], error)

@@ -1,0 +1,82 @@
+"""In a worker thread: look the receiver up, make one call of libvirt, encode what comes out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import libvirt
+import libvirt_qemu
+
+from app.handlers.arguments import look_up, positional
+from app.handlers.results import Encoder
+from app.handlers.rooms import FINDERS, SPECIAL
+from libvirt_amqp.catalogue import Function
+from libvirt_amqp.errors import CallError, InternalError, InvalidParams
+from libvirt_amqp.messages import result_reply
+
+SWALLOWS_ERRORS = {
+    "virDomainGetGuestVcpus": None,
+    "virDomainMigrateGetCompressionCache": None,
+    "virDomainMigrateGetMaxDowntime": None,
+    "virNodeGetFreeMemory": 0,
+}
+"""The binding returns this instead of raising the error."""
+
+BINDING_ERRORS = (TypeError, ValueError, OverflowError, LookupError)
+"""What the binding's own checks of arguments raise (UnicodeError is a ValueError)."""
+
+Work = Callable[[libvirt.virConnect], bytes]
+
+
+def is_in_binding(function: Function) -> bool:
+    """Say whether the installed binding, and so the installed libvirt, has the function."""
+    owner = libvirt_qemu if function.owner == "libvirt_qemu" else getattr(libvirt, function.owner, None)
+    return hasattr(owner, function.method)
+
+
+def make_work(
+    function: Function,
+    cls: str,
+    words: tuple[str, ...],
+    arguments: dict[str, Any],
+    encoder: Encoder,
+    call_id: object,
+) -> Work:
+    """Return the job that makes the call and encodes the reply.  It raises CallError, or libvirtError for the lane."""
+
+    def work(connection: libvirt.virConnect) -> bytes:
+        receiver = FINDERS[cls](connection, words)
+        try:
+            value = _call(function, receiver, arguments, connection)
+        except BINDING_ERRORS as error:
+            raise InvalidParams(f"{function.name}: {error}") from error
+        try:
+            return result_reply(call_id, encoder.result(function, value))
+        except BINDING_ERRORS as error:
+            raise InternalError(f"the result of {function.name} cannot be encoded: {error}") from error
+
+    return work
+
+
+def translate(error: BaseException, encoder: Encoder) -> CallError:
+    """Return the contract's error for what a job raised."""
+    if isinstance(error, CallError):
+        return error
+    if isinstance(error, libvirt.libvirtError):
+        return encoder.error(error)
+    return InternalError(f"{type(error).__name__}: {error}")
+
+
+def _call(function: Function, receiver: Any, arguments: dict[str, Any], connection: libvirt.virConnect) -> Any:
+    special = SPECIAL.get(function.name)
+    if special is not None:
+        return special(receiver, {name: look_up(value, connection) for name, value in arguments.items()})
+    values = positional(function, arguments, connection)
+    if function.owner == "libvirt_qemu":
+        return getattr(libvirt_qemu, function.method)(receiver, *values)
+    if function.name not in SWALLOWS_ERRORS:
+        return getattr(receiver, function.method)(*values)
+    libvirt.virResetLastError()
+    value = getattr(receiver, function.method)(*values)
+    if value == SWALLOWS_ERRORS[function.name] and libvirt.virGetLastError() is not None:
+        raise libvirt.libvirtError(f"{function.name}() failed")
+    return value

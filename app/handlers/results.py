@@ -1,0 +1,71 @@
+"""From what a binding's method returned to JSON: C's names for fields and outputs, identities for objects."""
+
+import base64
+from typing import Any
+
+import libvirt
+
+from app.hypervisor import identity
+from libvirt_amqp.catalogue import Catalogue, Function
+from libvirt_amqp.errors import LibvirtFailed
+from libvirt_amqp.objects import CLASSES
+
+
+class Encoder:
+    """In the worker threads: encoding an object may ask libvirt (a volume's pool and path)."""
+
+    def __init__(self, catalogue: Catalogue, host: str) -> None:
+        self._structs = catalogue.structs
+        self._codes = catalogue.names("virErrorNumber")
+        self._domains = catalogue.names("virErrorDomain")
+        self._host = host
+
+    def result(self, function: Function, value: Any) -> Any:
+        """Return the `result` of a reply: one output bare, several as an object by C argument name."""
+        if len(function.outputs) == 1:
+            return self._encode(function.outputs[0][1], value)
+        if isinstance(value, dict):
+            return self._outputs_of_dict(function, value)
+        return {name: self._encode(kind, item) for (name, kind), item in zip(function.outputs, value, strict=True)}
+
+    def error(self, error: libvirt.libvirtError) -> LibvirtFailed:
+        """Return the whole virError, with the names of its numbers, as an error of the contract."""
+        code, domain, message, level, str1, str2, str3, int1, int2 = error.err or (0, 0, str(error), 2, *5 * (None,))
+        data = {
+            "code": code,
+            "codeName": self._codes.get(code),
+            "domain": domain,
+            "domainName": self._domains.get(domain),
+            "level": level,
+            "message": message,
+            "str1": str1,
+            "str2": str2,
+            "str3": str3,
+            "int1": int1,
+            "int2": int2,
+        }
+        return LibvirtFailed(str(message), data)
+
+    def _outputs_of_dict(self, function: Function, value: dict[str, Any]) -> dict[str, Any]:
+        """The binding joins outputs into one dict: typed parameters are whatever is no output of another name."""
+        names = [name for name, kind in function.outputs if kind != "params"]
+        rest = {name: item for name, item in value.items() if name not in names}
+        return {name: rest if kind == "params" else value.get(name) for name, kind in function.outputs}
+
+    def _encode(self, kind: str, value: Any) -> Any:
+        if value is None:
+            return 0 if kind == "int32" else None
+        if kind.startswith("[]"):
+            return [self._encode(kind[2:], item) for item in value]
+        if kind.startswith("struct "):
+            return self._struct(kind[len("struct ") :], value)
+        if kind in CLASSES:
+            return identity(value, self._host)
+        if kind == "bytes":
+            return {"$base64": base64.b64encode(value).decode()}
+        return list(value) if kind == "cpumap" else value
+
+    def _struct(self, name: str, value: Any) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return value
+        return {field: self._encode(kind, item) for (field, kind), item in zip(self._structs[name], value, strict=True)}

@@ -1,0 +1,183 @@
+"""The wiring: what an agent consists of, what starts after what, and what ends before what."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+
+from app import state
+from app.bus import Bus
+from app.events.stream import Stream
+from app.handlers.access import Access
+from app.handlers.agent import AgentMethods
+from app.handlers.dispatcher import Dispatcher
+from app.handlers.repeats import Repeats
+from app.hypervisor import ConnectionDied, Facts, Hypervisor
+from app.pollers.heartbeat import Heartbeat, versions
+from app.pollers.schedule import every
+from app.pollers.statistics import Statistics
+from app.settings import Settings
+from libvirt_amqp import catalogue
+from libvirt_amqp.broker import describe
+from libvirt_amqp.errors import Busy, LibvirtLost
+
+log = structlog.get_logger()
+
+ASK_AGAIN_SECONDS = 0.5
+
+
+class Agent:
+    """One host's agent.  `running` is how to use it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.instance = uuid.uuid4().hex
+        self.host = ""
+        self._directory = settings.state_path
+        self._state = state.begin(self._directory)
+        self._hypervisor = Hypervisor(settings.uri, read_only=settings.access != "full")
+        self._bus: Bus | None = None
+        self._stream: Stream | None = None
+        self._dispatcher: Dispatcher | None = None
+        self.ended = asyncio.create_task(self._run(), name="agent")
+        """Ends only with an error: HostTaken, or a fault of ours."""
+
+    async def _run(self) -> None:
+        """Learn the host's name, then do everything, for ever."""
+        self.host = self._settings.host or self._state.host or await self._ask_libvirt_for_the_name()
+        kept = state.keep(self._directory, state.State(self.host, self._state.epoch))
+        url = self._settings.broker_url.get_secret_value()
+        log.info(
+            "agent_started",
+            host=self.host,
+            broker=describe(url),
+            uri=self._settings.uri,
+            access=self._settings.access,
+            secrets=self._settings.secrets,
+            epoch=self._state.epoch,
+        )
+        bus = self._bus = Bus(url, self.instance, self._receive)
+        api = catalogue.load()
+        self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
+        self._dispatcher = Dispatcher(
+            self.host,
+            self._hypervisor,
+            bus,
+            api,
+            Access(full=self._settings.access == "full", secrets=self._settings.secrets),
+            AgentMethods(self._ping),
+            Repeats(self._directory if kept else None),
+            self._settings.max_request_bytes,
+        )
+        self._stream.announce("started", {"versions": versions(self._hypervisor), "instance": self.instance})
+        self._hypervisor.watch(self._stream.register, self._on_libvirt_found, self._on_libvirt_lost)
+        await self._serve(bus, api)
+
+    async def _serve(self, bus: Bus, api: catalogue.Catalogue) -> None:
+        settings, epoch = self._settings, self._state.epoch
+        heartbeat = Heartbeat(
+            self._hypervisor, self.host, epoch, settings.heartbeat_interval, self._health, bus.publish_sample
+        )
+        interval = settings.stats_interval
+        statistics = Statistics(self._hypervisor, self.host, epoch, interval, api, bus.publish_sample)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(bus.run(self.host, self._on_linked), name="bus")
+                await bus.linked.wait()
+                tasks.create_task(every(settings.heartbeat_interval, "heartbeat", heartbeat.beat), name="heartbeat")
+                tasks.create_task(every(interval, "statistics", statistics.beat), name="statistics")
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def stop(self) -> None:
+        """Drain: no new requests, running ones get the grace period, events are flushed."""
+        grace = self._settings.stop_grace
+        if self._dispatcher is not None and self._bus is not None and self._stream is not None:
+            log.info("agent_stopping", open_calls=self._hypervisor.open_calls, pending=len(self._bus.outbox))
+            self._dispatcher.stopping = True
+            await self._within(grace, self._bus.stop_requests())
+            self._hypervisor.refuse_waiting(Busy("the agent is stopping"))
+            await self._within(grace, self._calls_ended())
+            self._stream.announce("stopping", {"instance": self.instance})
+            await self._within(grace, self._bus.flush())
+        self.ended.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await self.ended
+        unfinished = self._hypervisor.open_calls
+        await self._hypervisor.close()
+        log.info("agent_stopped", unfinished_calls=unfinished, unsent_events=len(self._bus.outbox) if self._bus else 0)
+
+    async def _ask_libvirt_for_the_name(self) -> str:
+        told = ""
+        while True:
+            try:
+                return str(await self._hypervisor.call(lambda connection: connection.getHostname()))
+            except (LibvirtLost, ConnectionDied) as error:
+                if told != str(error):
+                    told = str(error)
+                    log.warning("host_name_unknown", reason=told, remedy="waiting for libvirt; HOST can be set")
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+    async def _calls_ended(self) -> None:
+        while self._hypervisor.open_calls:
+            await asyncio.sleep(0.02)
+
+    @staticmethod
+    async def _within(seconds: float, what: Any) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(what, seconds)
+
+    def _receive(self, delivery: Any) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.receive(delivery)
+
+    def _on_linked(self) -> None:
+        """The broker is there: tell what had no room meanwhile."""
+        if self._bus is not None and self._stream is not None and (lost := self._bus.outbox.take_lost()):
+            self._stream.tell_lost(lost)
+
+    def _on_libvirt_found(self, facts: Facts) -> None:
+        log.info("libvirt_connected", uri=facts.uri, driver=facts.driver, libvirt=facts.daemon_version)
+        if self._stream is not None:
+            self._stream.libvirt_found({"versions": versions(self._hypervisor)})
+
+    def _on_libvirt_lost(self, reason: str) -> None:
+        log.warning("libvirt_lost", reason=reason)
+        if self._stream is not None:
+            self._stream.libvirt_lost(reason)
+
+    def _ping(self) -> dict[str, Any]:
+        libvirt = {"connected": self._hypervisor.connected}
+        return {
+            "host": self.host,
+            "instance": self.instance,
+            "versions": versions(self._hypervisor),
+            "libvirt": libvirt,
+            "access": self._settings.access,
+            **self._health(),
+        }
+
+    def _health(self) -> dict[str, Any]:
+        """Return what the bus and the stream know about themselves."""
+        if self._bus is None or self._stream is None:
+            return {}
+        return {
+            "sequence": self._stream.sequence,
+            "pending": len(self._bus.outbox),
+            "lost": self._bus.outbox.lost_total,
+            "refused": self._bus.refused,
+        }
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Agent]:
+    """Run an agent inside the block; leaving it drains and stops."""
+    agent = Agent(settings)
+    try:
+        yield agent
+    finally:
+        await agent.stop()
