@@ -185,7 +185,7 @@ class Bus:
 
     async def _run_session(self, link: Link, on_linked: Callable[[], None]) -> None:
         requests = await link.channel(prefetch=PREFETCH)
-        events = await link.channel(confirms=True)
+        events = await link.channel(pipelined=True)
         for exchange in (EVENTS, STATS, RPC):
             await requests.declare_exchange(exchange)
         try:

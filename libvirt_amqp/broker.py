@@ -8,23 +8,30 @@ nothing is restored behind anybody's back.  The brokers' differences live here, 
 import asyncio
 import contextlib
 import logging
+import re
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import aio_pika
+import pamqp.constants
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import AMQPError
+from aiormq.exceptions import AMQPError, ChannelLockedResource, ConnectionNotAllowed, DeliveryError
+from pamqp.commands import Basic
 from yarl import URL
 
-from libvirt_amqp.wire import ConfirmedOutlet, Outlet
+from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties
 
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
 HEARTBEAT = 10
 """Seconds.  Short, so that a broker lets go of a connection whose line was cut within half a minute."""
 CONNECT_TIMEOUT = 10
+
+# pamqp checks names by the letter of AMQP 0-9-1; brokers take every UTF-8 name, and ours carry percent-encoded words.
+pamqp.constants.DOMAIN_REGEX["queue-name"] = re.compile(r"^[a-zA-Z0-9-_.:@#,/><= %~]*$")
 
 # What the libraries say about a lost connection is said once by whoever holds the link, in its own words.
 for _name in ("aio_pika", "aiormq"):
@@ -79,14 +86,14 @@ class Link:
             return str(int((time.time() + seconds) * 1000))
         return str(int(seconds * 1000))
 
-    async def channel(self, *, confirms: bool = False, prefetch: int = 0) -> "Channel":
-        """Open a channel; losing it loses the link."""
-        channel = self._connection.channel(publisher_confirms=confirms)
+    async def channel(self, *, confirms: bool = False, pipelined: bool = False, prefetch: int = 0) -> "Channel":
+        """Open a channel; losing it loses the link.  `pipelined`: confirms are for a ConfirmedOutlet."""
+        channel = self._connection.channel(publisher_confirms=confirms or pipelined)
         await channel.initialize()
         channel.close_callbacks.add(self._on_closed)
         if prefetch:
             await channel.set_qos(prefetch_count=prefetch)
-        return Channel(self, channel, await channel.get_underlay_channel(), confirms=confirms)
+        return Channel(self, channel, await channel.get_underlay_channel(), pipelined=pipelined)
 
     def add_outlet(self, outlet: Outlet) -> None:
         """Close the outlet together with the link."""
@@ -112,11 +119,11 @@ class Link:
 class Channel:
     """A channel of a link: topology by aio-pika, publishing and acknowledging by hand-made frames."""
 
-    def __init__(self, link: Link, channel: AbstractChannel, underlay: UnderlayChannel, *, confirms: bool) -> None:
+    def __init__(self, link: Link, channel: AbstractChannel, underlay: UnderlayChannel, *, pipelined: bool) -> None:
         self.link = link
         self.topology = channel
         self._underlay = underlay
-        self.outlet: Outlet = ConfirmedOutlet(underlay) if confirms else Outlet(underlay)
+        self.outlet: Outlet = ConfirmedOutlet(underlay) if pipelined else Outlet(underlay)
         link.add_outlet(self.outlet)
 
     async def declare_exchange(self, name: str) -> None:
@@ -128,7 +135,7 @@ class Channel:
         """Declare a queue exclusive to this connection; returns its name.  QueueHeld when another one has it."""
         try:
             queue = await self.topology.declare_queue(name, exclusive=True, auto_delete=name is None)
-        except (aio_pika.exceptions.ChannelLockedResource, aio_pika.exceptions.ConnectionClosed) as error:
+        except (ChannelLockedResource, ConnectionNotAllowed) as error:
             # RabbitMQ closes the channel (405), Broker-J the whole connection (530).
             raise QueueHeld(str(error)) from error
         except (AMQPError, OSError) as error:
@@ -155,9 +162,22 @@ class Channel:
         with _broker_errors():
             await self._underlay.basic_consume(queue, deliver, no_ack=no_ack)
 
-    def on_returned(self, receive: Callable[[Delivery], None]) -> None:
-        """Call `receive` for every mandatory message that no queue took."""
-        self._underlay.on_return_callbacks.add(lambda message: receive(_delivery(message)))
+    async def publish_mandatory(self, exchange: str, key: str, body: bytes, properties: Properties) -> bool:
+        """Publish on a channel in confirm mode; False when no queue took the message."""
+        basic = Basic.Properties(
+            content_type=properties.content_type,
+            correlation_id=properties.correlation_id,
+            reply_to=properties.reply_to,
+            message_id=uuid.uuid4().hex,  # aiormq matches returns by it: unique per attempt
+        )
+        try:
+            with _broker_errors():
+                confirm = await self._underlay.basic_publish(
+                    body, exchange=exchange, routing_key=key, properties=basic, mandatory=True, timeout=CONNECT_TIMEOUT
+                )
+        except DeliveryError:  # Broker-J: a nack, then the return
+            return False
+        return isinstance(confirm, Basic.Ack)
 
 
 def _delivery(message: DeliveredMessage) -> Delivery:
@@ -180,6 +200,8 @@ def _broker_errors() -> AsyncIterator[None]:  # type: ignore[misc]
     """Translate everything the libraries raise about the broker into one error."""
     try:
         yield
+    except DeliveryError:
+        raise
     except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
         raise BrokerUnavailable(str(error) or type(error).__name__) from error
 

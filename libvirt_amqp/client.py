@@ -72,7 +72,8 @@ class Client:
         self._waiting[correlation_id] = answer
         properties = Properties(CALL_CONTENT_TYPE, correlation_id=correlation_id, reply_to=self._reply_to)
         try:
-            channel.outlet.publish(RPC, address.key(method), body, properties, mandatory=True)
+            if not await channel.publish_mandatory(RPC, address.key(method), body, properties):
+                raise Unroutable(f"no agent listens for host {address.host!r}")
             reply = await asyncio.wait_for(self._or_lost(answer), timeout + ANSWER_MARGIN)
         except TimeoutError as error:
             raise NoAnswer(f"no answer from {address.host} within {timeout + ANSWER_MARGIN:g} s") from error
@@ -108,10 +109,9 @@ class Client:
     async def _open(self) -> Channel:
         """Open the channel for calls and the queue for their replies at the first call."""
         if self._channel is None:
-            channel = await self._link.channel()
+            channel = await self._link.channel(confirms=True)
             await channel.declare_exchange(RPC)
             self._reply_to = await channel.declare_queue()
-            channel.on_returned(self._on_returned)
             await channel.consume(self._reply_to, self._on_reply, no_ack=True)
             self._channel = channel
         return self._channel
@@ -120,12 +120,6 @@ class Client:
         answer = self._waiting.get(delivery.correlation_id or "")
         if answer is not None and not answer.done():
             answer.set_result(delivery.body)
-
-    def _on_returned(self, delivery: Delivery) -> None:
-        answer = self._waiting.get(delivery.correlation_id or "")
-        if answer is not None and not answer.done():
-            host = delivery.key.partition(".")[0]
-            answer.set_exception(Unroutable(f"no agent listens for host {host!r}"))
 
     async def _or_lost(self, what: Any) -> Any:
         """Await something, or raise BrokerUnavailable when the connection is lost first."""

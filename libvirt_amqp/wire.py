@@ -18,7 +18,6 @@ from pamqp import commands
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _FRAME_END = b"\xce"
 _BASIC, _PUBLISH, _ACK = 60, 40, 80
-_MANDATORY = 1
 _FRAME_OVERHEAD = 8
 
 # Bits of the property flags, and their order on the wire (AMQP 0-9-1, section 1.8.1).
@@ -74,8 +73,6 @@ def publish_frames(  # noqa: PLR0913 (one parameter per field of the method)
     key: str,
     body: bytes,
     properties: Properties,
-    *,
-    mandatory: bool = False,
 ) -> bytes:
     """Return basic.publish, its content header and its body, split so that no frame is over `frame_max` bytes."""
     method = struct.pack(">HHH", _BASIC, _PUBLISH, 0) + _short(exchange) + _short(key)
@@ -83,7 +80,7 @@ def publish_frames(  # noqa: PLR0913 (one parameter per field of the method)
     room = frame_max - _FRAME_OVERHEAD
     return b"".join(
         (
-            _frame(_METHOD, channel, method + bytes((_MANDATORY if mandatory else 0,))),
+            _frame(_METHOD, channel, method + b"\0"),
             _frame(_HEADER, channel, header),
             *(_frame(_BODY, channel, body[at : at + room]) for at in range(0, len(body), room)),
         ),
@@ -112,18 +109,9 @@ class Outlet:
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._write(), name=f"outlet-{self.number}")
 
-    def publish(  # noqa: PLR0913 (one parameter per field of the method)
-        self,
-        exchange: str,
-        key: str,
-        body: bytes,
-        properties: Properties,
-        *,
-        mandatory: bool = False,
-    ) -> None:
-        """Send a message, without a confirm.  Raises ValueError when a name is over 255 bytes."""
-        frames = publish_frames(self.number, self.frame_max, exchange, key, body, properties, mandatory=mandatory)
-        self._send(frames)
+    def publish(self, exchange: str, key: str, body: bytes, properties: Properties) -> None:
+        """Send a message, not mandatory, without a confirm.  Raises ValueError when a name is over 255 bytes."""
+        self._send(publish_frames(self.number, self.frame_max, exchange, key, body, properties))
 
     def ack(self, delivery_tag: int) -> None:
         """Acknowledge one delivery."""
