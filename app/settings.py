@@ -11,6 +11,7 @@ from yarl import URL
 
 from libvirt_amqp.broker import DEFAULT_URL
 from libvirt_amqp.keys import ANY
+from libvirt_amqp.local import state_directory
 
 PREFIX = "LIBVIRT_AMQP_"
 DEFAULT_FILE = Path("/etc/libvirt-amqp.toml")
@@ -67,10 +68,7 @@ class Settings(BaseModel):
         """Where the state lives, in the order that the contract gives."""
         if self.state_dir is not None:
             return self.state_dir
-        if directory := os.environ.get("STATE_DIRECTORY"):
-            return Path(directory.split(":")[0])
-        home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-        return Path(home) / "libvirt-amqp"
+        return state_directory(os.environ)
 
 
 def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> Settings:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import structlog
 
+from libvirt_amqp.local import STATE_FILE
+
 log = structlog.get_logger()
 
 
@@ -21,7 +23,7 @@ class State:
 def begin(directory: Path) -> State:
     """Read what the last run left and begin a new epoch; without a place to write this is said loudly."""
     try:
-        kept = json.loads((directory / "state.json").read_text())
+        kept = json.loads((directory / STATE_FILE).read_text())
         host, last = str(kept["host"]), int(kept["epoch"])
     except FileNotFoundError:
         host, last = None, 0
@@ -33,7 +35,7 @@ def begin(directory: Path) -> State:
 
 def keep(directory: Path, state: State) -> bool:
     """Write the state so that a crash leaves the old or the new one; False, loudly, when there is no place for it."""
-    file, new = directory / "state.json", directory / "state.json.new"
+    file, new = directory / STATE_FILE, directory / f"{STATE_FILE}.new"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         new.write_text(json.dumps({"host": state.host, "epoch": state.epoch}))

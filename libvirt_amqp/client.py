@@ -1,9 +1,9 @@
 """A client for asyncio: calls with libvirt's own names, and what comes over the bus as an iterator.
 
-    async with connect("amqp://guest:guest@127.0.0.1:5672/") as client:
-        print(await client.call(Address("host1", "connect"), "virConnectGetHostname"))
-        async for message in client.subscribe({EVENTS: ["host1.#"]}):
-            print(message.key, message.body)
+async with connect("amqp://guest:guest@127.0.0.1:5672/") as client:
+    print(await client.call(Address("host1", "connect"), "virConnectGetHostname"))
+    async for message in client.subscribe({EVENTS: ["host1.#"]}):
+        print(message.key, message.body)
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Client:
         self._ids = itertools.count(1)
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
 
-    async def call(  # noqa: PLR0913 (what a request has)
+    async def call(
         self,
         address: Address,
         method: str,

@@ -1,9 +1,9 @@
 """Routing keys: `<host>.<class>.<identity>.<event or method>`, words that never contain a dot.
 
-    >>> encode_word("node1.example.com")
-    'node1%2Eexample%2Ecom'
-    >>> Address("h1", "domain", ("6695eb01-f6a4-8304-79aa-97f2502e193f",)).key("virDomainSuspend")
-    'h1.domain.6695eb01-f6a4-8304-79aa-97f2502e193f.virDomainSuspend'
+>>> encode_word("node1.example.com")
+'node1%2Eexample%2Ecom'
+>>> Address("h1", "domain", ("6695eb01-f6a4-8304-79aa-97f2502e193f",)).key("virDomainSuspend")
+'h1.domain.6695eb01-f6a4-8304-79aa-97f2502e193f.virDomainSuspend'
 """
 
 import hashlib

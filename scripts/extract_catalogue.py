@@ -222,10 +222,12 @@ class Extractor:
             return entry | {"left_out": reason or "not a function of an object"}
         if name not in self.binding.methods and name not in METHODS:
             return entry | {"left_out": "not in libvirt-python"}
-        owner, method, names, defaults = METHODS.get(name) and (*METHODS[name], 0) or self.binding.methods[name]
+        owner, method, names, defaults = (METHODS.get(name) and (*METHODS[name], 0)) or self.binding.methods[name]
         params = PARAMS.get(name) or self._params(name, arguments, names, defaults)
         known = self.permissions.get(name)
-        identity = known is None and re.search(r"Get(Name|UUID|UUIDString|ID|MACString|Key|Usage\w+|PortDev|FilterName)$", name)
+        identity = known is None and re.search(
+            r"Get(Name|UUID|UUIDString|ID|MACString|Key|Usage\w+|PortDev|FilterName)$", name
+        )
         facts = known or {"acl": [], "write": not identity, "high": bool(identity)}
         return entry | {
             "python": f"{owner}.{method}",
@@ -241,7 +243,9 @@ class Extractor:
             c_name = own if own in by_name else next(n for n in RENAMED[own] if n in by_name)
             has_default = position >= len(names) - defaults
             kind = _input_type(by_name[c_name].get("type", ""))
-            may_be_null = kind in {"string", "params", "[]string"} and NULLABLE.search(by_name[c_name].get("info") or "")
+            may_be_null = kind in {"string", "params", "[]string"} and NULLABLE.search(
+                by_name[c_name].get("info") or ""
+            )
             optional = bool(c_name == "flags" or has_default or may_be_null or (name, c_name) in MAY_BE_NULL)
             optional = optional and (name, c_name) not in NOT_OPTIONAL
             params.append((c_name, kind, optional))
@@ -273,14 +277,17 @@ def _receiver(arguments: list[ET.Element]) -> str | None:
 def _input_type(c_type: str) -> str:
     if c_type.removesuffix("Ptr") in CLASSES:
         return CLASSES[c_type.removesuffix("Ptr")]
-    return NUMBERS.get(c_type) or {
-        "const char *": "string",
-        "const char **": "[]string",
-        "const unsigned char *": "bytes",
-        "unsigned char *": "cpumap",
-        "unsigned int *": "[]uint32",
-        "virTypedParameterPtr": "params",
-    }[c_type]
+    return (
+        NUMBERS.get(c_type)
+        or {
+            "const char *": "string",
+            "const char **": "[]string",
+            "const unsigned char *": "bytes",
+            "unsigned char *": "cpumap",
+            "unsigned int *": "[]uint32",
+            "virTypedParameterPtr": "params",
+        }[c_type]
+    )
 
 
 def _output_type(c_type: str, name: str) -> str | None:

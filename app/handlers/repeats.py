@@ -91,7 +91,9 @@ class Repeats:
             with self._file.open("ab") as file:
                 file.write(orjson.dumps([key, call.digest, call.time]) + b"\n")
         except OSError as error:
-            log.error("idempotency_not_kept", error=str(error), consequence="repeats are recognised until a restart only")
+            log.error(
+                "idempotency_not_kept", error=str(error), consequence="repeats are recognised until a restart only"
+            )
             self._file = None
 
     def _load(self) -> None:

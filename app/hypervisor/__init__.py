@@ -14,7 +14,18 @@ from app.hypervisor.lanes import ConnectionDied, Job, Lane, Work
 from app.hypervisor.watch import Watch
 from libvirt_amqp.errors import CallError
 
-__all__ = ["CALLS", "POLLING", "PRIORITY", "ConnectionDied", "Facts", "Hypervisor", "Job", "Work", "identity", "is_object"]
+__all__ = [
+    "CALLS",
+    "POLLING",
+    "PRIORITY",
+    "ConnectionDied",
+    "Facts",
+    "Hypervisor",
+    "Job",
+    "Work",
+    "identity",
+    "is_object",
+]
 
 CALLS, PRIORITY, POLLING = "calls", "priority", "polling"
 _SIZES = {CALLS: 8, PRIORITY: 2, POLLING: 1}

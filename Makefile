@@ -1,0 +1,33 @@
+# What there is to do here; `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help install run test check bench catalogue clean
+
+PYTHON := .venv/bin/python
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+install: ## the virtual environment in .venv, and what it needs
+	@scripts/install agent
+
+run: ## the whole job, live: a broker, an agent, and what comes over the bus (URI=qemu:///system for a real host)
+	@[ -n "$$LIBVIRT_AMQP_BROKER_URL" ] || broker=broker; scripts/install agent $$broker
+	@exec $(PYTHON) scripts/demo.py $(URI)
+
+test: ## all tests, on libvirt's test driver, a real RabbitMQ and a real libvirtd with QEMU guests
+	@scripts/install agent broker qemu
+	@$(PYTHON) -m pytest $(PYTEST)
+
+check: ## format, lint and types
+	@scripts/install agent
+	@$(PYTHON) -m ruff format --check . && $(PYTHON) -m ruff check . && $(PYTHON) -m mypy && $(PYTHON) -m mypy scripts
+
+bench: ## what things cost, beside bare programs in the same run
+	@scripts/install agent broker
+	@for program in bench/bench_*.py; do $(PYTHON) $$program; done
+
+catalogue: ## extract libvirt's API anew from the installed libvirt-dev
+	@$(PYTHON) scripts/extract_catalogue.py
+
+clean: ## remove what `make install` made
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,91 @@
+"""The command `libvirt-amqp`: one module per subcommand, imported when it is asked for, so that `ping` stays light."""
+
+import asyncio
+import importlib
+import os
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import click
+
+from libvirt_amqp import __version__
+from libvirt_amqp.broker import DEFAULT_URL, BrokerUnavailable
+from libvirt_amqp.errors import CallError, NoAnswer, Unroutable
+
+EXIT_ERROR, EXIT_BROKER, EXIT_NO_AGENT = 1, 3, 4
+_COMMANDS = ("serve", "watch", "call", "hosts", "ping", "schema")
+
+
+class LazyGroup(click.Group):
+    """Imports `libvirt_amqp.cli.NAME` for the subcommand NAME."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Return the names in the order in which people meet them."""
+        return list(_COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        """Return the subcommand, None for an unknown one."""
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"{__package__}.{name}").command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version")
+@click.option(
+    "--broker",
+    metavar="URL",
+    envvar="LIBVIRT_AMQP_BROKER_URL",
+    default=DEFAULT_URL,
+    help="The AMQP broker: amqp://user:password@host:port/vhost [default: LIBVIRT_AMQP_BROKER_URL, else guest on "
+    "this machine].",
+)
+@click.pass_context
+def group(context: click.Context, broker: str) -> None:
+    """Libvirt over AMQP: events, calls and light statistics of virtualization hosts.
+
+    \b
+    An agent runs beside libvirt on every host:   libvirt-amqp serve
+    See what it says:                             libvirt-amqp watch
+    Ask it:                                       libvirt-amqp call host1 domain/web virDomainGetInfo
+
+    Exit codes: 0 success, 1 answered with an error, 2 wrong usage, 3 no broker, 4 no agent or no answer.
+    """  # noqa: D301 (click's mark for a paragraph that is not wrapped again)
+    context.obj = broker
+
+
+def main() -> None:
+    """Run the command; errors are one line each."""
+    try:
+        group()
+    except BrokenPipeError:  # `libvirt-amqp watch | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a subcommand's work; an error becomes one line and an exit code."""
+    try:
+        asyncio.run(work)
+    except BrokerUnavailable as error:
+        fail(str(error), EXIT_BROKER)
+    except (Unroutable, NoAnswer) as error:
+        fail(str(error), EXIT_NO_AGENT)
+    except CallError as error:
+        fail(describe(error), EXIT_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def fail(message: str, code: int) -> None:
+    """Say what went wrong, and leave."""
+    click.echo(f"libvirt-amqp: {message}", err=True)
+    sys.exit(code)
+
+
+def describe(error: CallError) -> str:
+    """Return an error as one line: what kind, libvirt's name of it, the message."""
+    data = error.data or {}
+    name = data.get("codeName") or type(error).__name__
+    return f"{name}: {error.message}"

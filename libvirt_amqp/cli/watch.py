@@ -1,0 +1,128 @@
+"""`libvirt-amqp watch`: what comes over the bus, live, for people or as JSON lines."""
+
+import asyncio
+import re
+from typing import Any
+
+import click
+import orjson
+
+from libvirt_amqp.broker import BrokerUnavailable
+from libvirt_amqp.cli import run
+from libvirt_amqp.client import Message, connect
+from libvirt_amqp.keys import EVENTS, STATS, encode_word
+from libvirt_amqp.objects import CLASSES
+
+RECONNECT_SECONDS = 1.0
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@click.command("watch")
+@click.option("--host", help="Only this host.")
+@click.option("--class", "cls", type=click.Choice(sorted(CLASSES)), help="Only objects of this class.")
+@click.option("--object", "object_", metavar="NAME|UUID", help="Only this object.")
+@click.option("--event", help="Only this event: lifecycle, reboot, ...; info and heartbeat are statistics.")
+@click.option("--events", "only", flag_value=EVENTS, help="Only events, no statistics.")
+@click.option("--stats", "only", flag_value=STATS, help="Only statistics and heartbeats.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: exchange, key and the CloudEvent.")
+@click.pass_obj
+def command(  # noqa: PLR0913 (an option each)
+    broker: str,
+    host: str | None,
+    cls: str | None,
+    object_: str | None,
+    event: str | None,
+    only: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Show events, statistics and heartbeats as they come.  Ends with Ctrl-C; a lost broker is waited for.
+
+    \b
+    libvirt-amqp watch --host host1 --class domain --event lifecycle
+    libvirt-amqp watch --object web --json
+    """  # noqa: D301 (click's mark for a paragraph that is not wrapped again)
+    exchanges = [only] if only else [EVENTS, STATS]
+    key = f"{encode_word(host) if host else '*'}.{cls or '*'}.#"
+    run(_watch(broker, dict.fromkeys(exchanges, [key]), object_, event, as_json=as_json))
+
+
+async def _watch(
+    broker: str,
+    bindings: dict[str, list[str]],
+    object_: str | None,
+    event: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    connected = False
+    while True:
+        try:
+            async with connect(broker, "libvirt-amqp watch") as client:
+                async for message in client.subscribe(bindings):
+                    connected = True
+                    if is_wanted(message, object_, event):
+                        click.echo(as_line(message) if as_json else as_text(message))
+        except BrokerUnavailable as error:
+            if not connected:
+                raise
+            click.echo(f"libvirt-amqp: {error}; trying again", err=True)
+            await asyncio.sleep(RECONNECT_SECONDS)
+            connected = True
+
+
+def is_wanted(message: Message, object_: str | None, event: str | None) -> bool:
+    """Say whether a message passes the filters that a binding key cannot express."""
+    identity = message.body["data"]["object"]
+    if object_ is not None and object_ not in {identity.get("name"), identity.get("uuid"), identity.get("portdev")}:
+        return False
+    return event is None or message.body["type"].rpartition(".")[2] == event
+
+
+def as_line(message: Message) -> str:
+    """Return a message as one line of JSON."""
+    return orjson.dumps(message._asdict()).decode()
+
+
+def as_text(message: Message) -> str:
+    """Return a message as people read it: time, host, object, what happened."""
+    body = message.body
+    data = body["data"]
+    identity = data["object"]
+    time = body["time"][11:23]
+    kind = body["type"].removeprefix("org.libvirt.").partition(".")[2]
+    name = identity.get("name") or identity.get("uuid") or identity.get("portdev") or ""
+    what = f"{identity['class']} {name}".strip()
+    return f"{time}  {identity['host']:<16} {what:<24} {_happened(kind, message, data)}"
+
+
+def _happened(kind: str, message: Message, data: dict[str, Any]) -> str:
+    if kind == "info":
+        return f"info       {_figures(data)}"
+    if kind == "heartbeat":
+        libvirt = "libvirt connected" if data["libvirt"]["connected"] else "LIBVIRT NOT CONNECTED"
+        return f"heartbeat  {data['counter']}, {libvirt}, agent {data['versions']['agent']}"
+    if kind == "lifecycle":
+        detail = data["names"].get("detail")
+        return f"{message.key.rpartition('.')[2]:<10} {_short(detail) if detail else ''}".rstrip()
+    fields = {k: v for k, v in data.items() if k not in {"object", "names", "versions", "instance"} and v is not None}
+    fields |= {k: _short(v) for k, v in data.get("names", {}).items() if v}
+    return f"{kind:<10} {' '.join(f'{k}={v}' for k, v in fields.items())}".rstrip()
+
+
+def _figures(data: dict[str, Any]) -> str:
+    if "cpuTime" in data:
+        state = _short(data["names"]["state"] or str(data["state"]))
+        memory = f"{data['memory'] / 1024:.0f} of {data['maxMem'] / 1024:.0f} MiB"
+        return f"{state}, {data['nrVirtCpu']} vCPU, {memory}, {data['cpuTime'] / 1e9:.1f} s CPU"
+    parts = []
+    if "virNodeGetFreeMemory" in data:
+        parts.append(f"{data['virNodeGetFreeMemory'] / 2**20:.0f} MiB free")
+    if "loadavg" in data:
+        parts.append("load " + " ".join(f"{value:.2f}" for value in data["loadavg"]))
+    return ", ".join(parts)
+
+
+def _short(name: str) -> str:
+    """Return a C constant as a person reads it: its last word or two in lower case."""
+    return name.removeprefix("VIR_DOMAIN_EVENT_").removeprefix("VIR_DOMAIN_").lower().replace("_", "-")
