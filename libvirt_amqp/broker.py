@@ -11,7 +11,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import aio_pika
@@ -77,8 +77,7 @@ class Link:
         properties = underlay.server_properties
         self.product = str(properties.get("product", "unknown"))
         # Broker-J sends no table of capabilities, and aiormq needs one before it opens a channel.
-        capabilities = properties.setdefault("capabilities", {"publisher_confirms": True, "basic.nack": True})
-        self.has_direct_reply_to = bool(capabilities.get("direct_reply_to"))
+        properties.setdefault("capabilities", {"publisher_confirms": True, "basic.nack": True})
 
     def expiration(self, seconds: float) -> str | None:
         """Return a time to live as this broker reads `expiration`: Broker-J means a moment, everybody else a span."""
@@ -196,7 +195,7 @@ def _delivery(message: DeliveredMessage) -> Delivery:
 
 
 @contextlib.contextmanager
-def _broker_errors() -> AsyncIterator[None]:  # type: ignore[misc]
+def _broker_errors() -> Iterator[None]:
     """Translate everything the libraries raise about the broker into one error."""
     try:
         yield
@@ -209,6 +208,8 @@ def _broker_errors() -> AsyncIterator[None]:  # type: ignore[misc]
 async def open_link(url: str, name: str) -> Link:
     """Connect; `name` is what the broker's administrator sees.  Raises BrokerUnavailable, without the password."""
     target = URL(url)
+    if target.scheme not in {"amqp", "amqps"} or not target.host:
+        raise BrokerUnavailable("the broker's URL needs the form amqp://user:password@host:port/vhost, or amqps://")
     if "heartbeat" not in target.query:
         target = target.update_query(heartbeat=HEARTBEAT)
     try:

@@ -71,7 +71,7 @@ def identity_words(identity: Identity) -> tuple[str, ...]:
     cls = CLASSES.get(identity.get("class", ""))
     if cls is None:
         raise ValueError(f"{identity.get('class')!r} is no class of objects")
-    words = []
+    words: list[Any] = []
     if cls.parent is not None:
         parent = identity.get(cls.parent)
         words.append(parent.get("uuid") if isinstance(parent, dict) else None)

@@ -1,4 +1,4 @@
-"""`make run`: a broker of its own, an agent, what comes over the bus, and a small round of calls that causes some of it.
+"""`make run`: a broker of its own, an agent, what comes over the bus, and a round of calls that causes some of it.
 
     scripts/demo.py [URI]
 
@@ -54,7 +54,8 @@ def main() -> int:
             stack.enter_context(child("watch", environment))
             agent = stack.enter_context(child("serve", environment))
             say("Ctrl-C stops everything")
-            asyncio.run(round_of_calls(broker, host) if uri.startswith("test:") and access == "full" else forever())
+            asyncio.run(show(broker, host, agent, calls=uri.startswith("test:") and access == "full"))
+            say("the agent has ended")
             return agent.wait()
     except BrokerFailed as error:
         say(str(error))
@@ -93,6 +94,17 @@ def child(subcommand: str, environment: dict[str, str]) -> Iterator[subprocess.P
             process.wait()
 
 
+async def show(broker: str, host: str, agent: subprocess.Popen[bytes], *, calls: bool) -> None:
+    """Make the round of calls, then only watch, until the agent ends by itself (another one serves the host, say)."""
+    round_ = asyncio.create_task(round_of_calls(broker, host)) if calls else None
+    while agent.poll() is None:
+        if round_ is not None and round_.done():
+            round_.result()
+        await asyncio.sleep(0.2)
+    if round_ is not None:
+        round_.cancel()
+
+
 async def round_of_calls(broker: str, host: str) -> None:
     """Make the calls, over the broker, as a user would; then only watch."""
     connection = Address(host, "connect")
@@ -104,7 +116,6 @@ async def round_of_calls(broker: str, host: str) -> None:
         visitor = Address.of(await call(client, connection, "virDomainDefineXML", xml=DOMAIN_XML))
         await call(client, visitor, "virDomainUndefine")
     say("that was the round of calls; statistics come every 10 s, heartbeats every 5 s")
-    await forever()
 
 
 async def ready(client: Client, host: str) -> None:
@@ -123,11 +134,6 @@ async def call(client: Client, address: Address, method: str, **params: str) -> 
     say(f"call {address.key(method)}")
     result: dict[str, str] = await client.call(address, method, params)
     return result
-
-
-async def forever() -> None:
-    """Wait for Ctrl-C."""
-    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ LEFT_OUT = {
     r"virDomainMigrate[23]?": "needs a connection to another host as an argument: use virDomainMigrateToURI3",
     r"virDomain(Qemu)?\w+WithFiles|virDomainFDAssociate|virDomainOpenGraphics(FD)?": "passes file descriptors",
     r"virEvent\w+": "the event loop of the calling process",
-    r"vir(Conn)?(Copy|Get|Reset|Set|Save|Default|Free)\w*Err\w*": "the error state of the calling thread: an error reply",
+    r"vir(Conn)?(Copy|Get|Reset|Set|Save|Default|Free)\w*Err\w*": "the calling thread's error: an error reply",
     r"vir(GetVersion|Initialize)": "the library in the calling process",
 }
 """What cannot be a message, by name, with the reason."""

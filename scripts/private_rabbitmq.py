@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 BIN = Path("/usr/lib/rabbitmq/bin")
 """Not /usr/sbin: the wrappers there demand root or the user rabbitmq."""
@@ -101,7 +102,7 @@ class PrivateRabbitMQ:
         with contextlib.suppress(OSError):
             self._folder.cleanup()
 
-    def __enter__(self) -> "PrivateRabbitMQ":
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -1,0 +1,1 @@
+"""Events: the catalogue of ids, and the stream from libvirt's callback to the bus."""

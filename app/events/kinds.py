@@ -149,7 +149,8 @@ class Kind:
         if self._lifecycle is not None:
             detail = self._details.get(data["event"], {}).get(data["detail"])
             return data | {"names": {"event": self._lifecycle.get(data["event"]), "detail": detail}}
-        return data | {"names": {field: names.get(data.get(field)) for field, names in self._names.items()}}
+        names = {field: of_enum.get(data[field]) for field, of_enum in self._names.items() if field in data}
+        return data | {"names": names}
 
     def words(self, values: tuple[Any, ...]) -> tuple[str, ...]:
         """Return the last word, or two words for a lifecycle event, of the routing key."""

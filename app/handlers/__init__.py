@@ -1,0 +1,1 @@
+"""Calls: the dispatcher, and one room per object class for how it is found and what is special about it."""

@@ -33,7 +33,7 @@ def is_in_binding(function: Function) -> bool:
     return hasattr(owner, function.method)
 
 
-def make_work(
+def make_work(  # noqa: PLR0913 (all that a call consists of)
     function: Function,
     cls: str,
     words: tuple[str, ...],

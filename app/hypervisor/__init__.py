@@ -38,12 +38,15 @@ class Hypervisor:
 
     def __init__(self, uri: str | None, *, read_only: bool) -> None:
         event_loop.start()
-        self._connect = lambda: Connection(uri, read_only=read_only)
+        self._uri, self._read_only = uri, read_only
         self._lanes = {name: Lane(name, size, _BACKLOG, self._connect) for name, size in _SIZES.items()}
         self._watch: Watch | None = None
         self.facts: Facts | None = None
         self.since = datetime.now(UTC)
         """Since when libvirt is connected, or not."""
+
+    def _connect(self) -> Connection:
+        return Connection(self._uri, read_only=self._read_only)
 
     @property
     def connected(self) -> bool:

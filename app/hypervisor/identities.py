@@ -36,7 +36,8 @@ def _snapshot(handle: libvirt.virDomainSnapshot, host: str) -> Identity:
 
 
 def _network_port(handle: libvirt.virNetworkPort, host: str) -> Identity:
-    return {"network": identity(handle.network(), host), "uuid": handle.UUIDString()}
+    network: Any = handle.network()  # type: ignore[no-untyped-call]  # the binding leaves it without annotations
+    return {"network": identity(network, host), "uuid": handle.UUIDString()}
 
 
 def _interface(handle: libvirt.virInterface, _host: str) -> Identity:

@@ -1,0 +1,1 @@
+"""What is sent on a schedule: statistics of domains and host, heartbeats."""

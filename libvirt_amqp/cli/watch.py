@@ -44,7 +44,7 @@ def command(  # noqa: PLR0913 (an option each)
     """  # noqa: D301 (click's mark for a paragraph that is not wrapped again)
     exchanges = [only] if only else [EVENTS, STATS]
     key = f"{encode_word(host) if host else '*'}.{cls or '*'}.#"
-    run(_watch(broker, dict.fromkeys(exchanges, [key]), object_, event, as_json=as_json))
+    run(_watch(broker, {exchange: [key] for exchange in exchanges}, object_, event, as_json=as_json))
 
 
 async def _watch(
@@ -103,8 +103,8 @@ def _happened(kind: str, message: Message, data: dict[str, Any]) -> str:
         libvirt = "libvirt connected" if data["libvirt"]["connected"] else "LIBVIRT NOT CONNECTED"
         return f"heartbeat  {data['counter']}, {libvirt}, agent {data['versions']['agent']}"
     if kind == "lifecycle":
-        detail = data["names"].get("detail")
-        return f"{message.key.rpartition('.')[2]:<10} {_short(detail) if detail else ''}".rstrip()
+        word, detail = message.key.rpartition(".")[2], data["names"].get("detail")
+        return f"{word:<10} {_short(detail).removeprefix(f'{word}-') if detail else ''}".rstrip()
     fields = {k: v for k, v in data.items() if k not in {"object", "names", "versions", "instance"} and v is not None}
     fields |= {k: _short(v) for k, v in data.get("names", {}).items() if v}
     return f"{kind:<10} {' '.join(f'{k}={v}' for k, v in fields.items())}".rstrip()

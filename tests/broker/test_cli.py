@@ -1,0 +1,103 @@
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TEST_UUID, Start
+from private_rabbitmq import free_port
+
+COMMAND = Path(sys.executable).parent / "libvirt-amqp"
+
+
+@pytest.fixture(autouse=True)
+async def agent(start_agent: Start) -> None:
+    await start_agent("h1")
+
+
+async def cli(url: str, *arguments: str) -> tuple[int, str, str]:
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [COMMAND, *arguments],
+        env=os.environ | {"LIBVIRT_AMQP_BROKER_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+async def test_an_object_is_called_by_name_uuid_or_id(broker_url: str) -> None:
+    for name in ("test", TEST_UUID, TEST_UUID.upper()):
+        code, out, _ = await cli(broker_url, "call", "h1", f"domain/{name}", "virDomainGetState")
+        assert code == 0
+        assert json.loads(out)["state"] == 1
+
+
+async def test_flags_have_names_and_files_can_be_given(broker_url: str, tmp_path: Path) -> None:
+    flags = "flags=VIR_DOMAIN_XML_INACTIVE|VIR_DOMAIN_AFFECT_CURRENT"
+    code, out, _ = await cli(broker_url, "call", "--raw", "h1", "domain/test", "virDomainGetXMLDesc", flags)
+    assert code == 0
+    assert out.startswith("<domain")
+    (tmp_path / "net.xml").write_text("<network><name>from-file</name></network>")
+    file = f"xml=@{tmp_path / 'net.xml'}"
+    assert (await cli(broker_url, "call", "h1", "connect", "virNetworkDefineXML", file))[0] == 0
+    assert (await cli(broker_url, "call", "h1", "network/from-file", "virNetworkUndefine"))[0] == 0
+
+
+async def test_every_failure_has_an_exit_code_and_one_line(broker_url: str) -> None:
+    failures = {
+        ("call", "h1", "domain/nobody", "virDomainGetInfo"): (1, "VIR_ERR_NO_DOMAIN"),
+        ("call", "h1", "domain/test", "virDomainFoo"): (1, "no function"),
+        ("call", "h1", "dragon/x", "virDomainGetInfo"): (2, "no class"),
+        ("call", "h1", "domain/test", "virDomainGetInfo", "x"): (2, "NAME=VALUE"),
+        ("call", "nobody", "connect", "virConnectGetType"): (4, "no agent"),
+        ("ping", "nobody"): (4, "no agent"),
+        ("--broker", f"amqp://127.0.0.1:{free_port()}/", "ping", "h1"): (3, "127.0.0.1"),
+        ("--broker", "nonsense", "ping", "h1"): (3, "amqp://"),
+    }
+    for arguments, (code, says) in failures.items():
+        got, _, err = await cli(broker_url, *arguments)
+        assert (got, says in err, "Traceback" in err) == (code, True, False), (arguments, err)
+
+
+async def test_ping_and_hosts_see_the_agent(broker_url: str) -> None:
+    assert (await cli(broker_url, "ping", "h1"))[0] == 0
+    code, out, _ = await cli(broker_url, "hosts", "--wait", "2")
+    assert code == 0
+    assert "h1" in out
+
+
+async def test_schema_prints_openrpc(broker_url: str) -> None:
+    code, out, _ = await cli(broker_url, "schema", "openrpc", "virDomainMigrateToURI3")
+    assert code == 0
+    assert {p["name"] for p in json.loads(out)["params"]} == {"dconnuri", "params", "flags"}
+
+
+async def test_watch_shows_what_happens_as_json_lines(broker_url: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        COMMAND,
+        "--broker",
+        broker_url,
+        "watch",
+        "--host",
+        "h1",
+        "--object",
+        "test",
+        "--event",
+        "lifecycle",
+        "--json",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    reading = asyncio.create_task(process.stdout.readline())
+    while not reading.done():
+        await cli(broker_url, "call", "h1", "domain/test", "virDomainSuspend")
+        await cli(broker_url, "call", "h1", "domain/test", "virDomainResume")
+    line = json.loads(reading.result())
+    assert line["body"]["type"] == "org.libvirt.domain.lifecycle"
+    process.terminate()
+    await process.wait()

@@ -1,0 +1,188 @@
+"""The agent as a process of its own, and a broker that comes, goes and dies."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import pytest
+from conftest import TEST_UUID, Start, answering, eventually, hearing
+from private_rabbitmq import PrivateRabbitMQ, free_port
+
+from libvirt_amqp.client import Client, connect
+from libvirt_amqp.errors import CallError, ResultUnknown
+from libvirt_amqp.keys import Address
+
+COMMAND = Path(sys.executable).parent / "libvirt-amqp"
+TEST = Address("p1", "domain", (TEST_UUID,))
+
+
+class Process:
+    """`libvirt-amqp serve` with its log in a file."""
+
+    def __init__(self, folder: Path, url: str, **settings: str) -> None:
+        values = {"BROKER_URL": url, "URI": "test:///default", "HOST": "p1", "ACCESS": "full", "STATE_DIR": str(folder)}
+        values |= {"HEARTBEAT_INTERVAL": "0.5", "LOG_FORMAT": "json"} | settings
+        environment = {f"LIBVIRT_AMQP_{name}": value for name, value in values.items()}
+        self.log = folder / "log"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen([COMMAND, "serve"], env=os.environ | environment, stderr=log)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    async def exit_code(self, seconds: float = 15) -> int:
+        return await asyncio.to_thread(self._process.wait, seconds)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def spawn(tmp_path: Path, broker_url: str) -> Iterator[Any]:
+    running: list[Process] = []
+
+    def start(url: str = broker_url, **settings: str) -> Process:
+        running.append(Process(tmp_path, url, **settings))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.close()
+
+
+@pytest.fixture
+def own_broker() -> Iterator[PrivateRabbitMQ]:
+    """Yield a broker that this test may kill."""
+    with PrivateRabbitMQ() as broker:
+        yield broker
+
+
+async def test_sigterm_ends_the_agent_in_order(spawn: Any, broker_url: str) -> None:
+    process = spawn()
+    await answering(broker_url, "p1")
+    async with hearing(broker_url, "p1.agent.#") as heard:
+        process.signal(signal.SIGTERM)
+        assert await process.exit_code() == 0
+        await heard.of_type("agent.stopping")
+
+
+async def test_a_second_agent_is_told_that_the_host_is_taken(spawn: Any, broker_url: str) -> None:
+    spawn()
+    await answering(broker_url, "p1")
+    second = spawn()
+    assert await second.exit_code() == 3
+    assert b"another agent serves host 'p1'" in second.log.read_bytes()
+    await answering(broker_url, "p1")
+
+
+async def test_after_kill_9_the_next_run_serves_and_knows_what_it_cannot_know(
+    spawn: Any, broker_url: str, client: Client
+) -> None:
+    first = spawn()
+    await answering(broker_url, "p1")
+    assert await client.call(TEST, "virDomainSuspend", idempotency_key="again") == 0
+    first.signal(signal.SIGKILL)
+    await first.exit_code()
+    spawn()
+    await answering(broker_url, "p1")
+    with pytest.raises(ResultUnknown):
+        await client.call(TEST, "virDomainSuspend", idempotency_key="again")
+
+
+async def test_wrong_settings_are_one_line_and_exit_code_2(spawn: Any) -> None:
+    process = spawn(ACCESS="everything", WORKRES="3")
+    assert await process.exit_code() == 2
+    text = process.log.read_text()
+    assert text.count("\n") == 1
+    assert "LIBVIRT_AMQP_ACCESS" in text
+    assert "LIBVIRT_AMQP_WORKRES is no setting" in text
+
+
+async def test_the_password_is_in_no_log_line(spawn: Any) -> None:
+    process = spawn(f"amqp://user:hunter2@127.0.0.1:{free_port()}/")
+    await eventually(lambda: b"broker_unavailable" in process.log.read_bytes())
+    process.signal(signal.SIGTERM)
+    assert await process.exit_code() == 0
+    assert b"hunter2" not in process.log.read_bytes()
+
+
+async def test_the_agent_waits_for_a_broker_that_is_not_there_yet(tmp_path: Path) -> None:
+    broker = PrivateRabbitMQ()
+    process = Process(tmp_path, broker.url)
+    try:
+        await eventually(lambda: b"broker_unavailable" in process.log.read_bytes())
+        await asyncio.to_thread(broker.start)
+        await answering(broker.url, "p1", 20)
+        assert process.log.read_bytes().count(b"broker_unavailable") <= 3, "once for each reason, not for each attempt"
+    finally:
+        process.close()
+        broker.close()
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+async def test_what_happens_while_the_broker_is_away_arrives_after(
+    own_broker: PrivateRabbitMQ, start_agent: Start, how: str
+) -> None:
+    """The subscriber's queue dies with the broker, so it listens again before the agent's next session."""
+    agent = await start_agent("h1", broker_url=own_broker.url, heartbeat_interval=0.2)
+    await asyncio.to_thread(getattr(own_broker, how))
+    await eventually(lambda: not agent._bus.linked.is_set())
+    connection = libvirt.open("test:///default")
+    for _ in range(20):
+        connection.lookupByName("test").suspend()
+        connection.lookupByName("test").resume()
+    connection.close()
+    await eventually(lambda: len(agent._bus.outbox) == 40)
+    start = asyncio.create_task(asyncio.to_thread(own_broker.start))
+    await answering(own_broker.url, "h1", 30)
+    await start
+    await eventually(lambda: len(agent._bus.outbox) == 0)
+    assert agent._bus.outbox.lost_total == 0
+
+
+async def test_a_frozen_broker_is_noticed_and_the_agent_comes_back(
+    own_broker: PrivateRabbitMQ, start_agent: Start
+) -> None:
+    agent = await start_agent("h1", broker_url=f"{own_broker.url}?heartbeat=2")
+    own_broker.freeze()
+    try:
+        await eventually(lambda: not agent._bus.linked.is_set(), 20)
+    finally:
+        own_broker.thaw()
+    await answering(own_broker.url, "h1", 30)
+
+
+async def test_its_own_former_connection_is_not_mistaken_for_another_agent(broker_url: str, start_agent: Start) -> None:
+    """A second connection holds the queue and nobody answers: the agent waits and takes it when it is free."""
+    async with connect(broker_url, "the remains") as remains:
+        channel = await remains._link.channel()
+        await channel.declare_queue("libvirt.rpc.h9")
+        starting = asyncio.create_task(start_agent("h9"))
+        await asyncio.sleep(1)
+        assert not starting.done()
+    agent = await starting
+    assert not agent.ended.done()
+
+
+async def test_an_agent_is_alive_within_a_second(spawn: Any, broker_url: str) -> None:
+    """Not a bench: only that nothing waits for a timeout at the start."""
+    start = time.monotonic()
+    spawn()
+    async with connect(broker_url) as client:
+
+        async def alive() -> bool:
+            try:
+                return bool(await client.call(Address("p1", "agent"), "ping", timeout=1))
+            except CallError:
+                return False
+
+        await eventually(alive, 20)
+    assert time.monotonic() - start < 20

@@ -1,0 +1,130 @@
+"""What every test with a broker uses: one real broker, agents, clients, and facts to wait for."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from private_rabbitmq import PrivateRabbitMQ
+
+from app.service import Agent, running
+from app.settings import Settings
+from libvirt_amqp.broker import BrokerUnavailable
+from libvirt_amqp.client import Client, Message, connect
+from libvirt_amqp.errors import NoAnswer, Unroutable
+from libvirt_amqp.keys import EVENTS, STATS, Address
+
+TEST_UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
+"""The domain that test:///default begins with."""
+
+
+@pytest.fixture(scope="session")
+def broker_url() -> Iterator[str]:
+    """Yield the URL of a real broker: BROKER_URL's, or a private RabbitMQ."""
+    if url := os.environ.get("BROKER_URL"):
+        yield url
+        return
+    with PrivateRabbitMQ() as broker:
+        yield broker.url
+
+
+@pytest.fixture
+async def client(broker_url: str) -> AsyncIterator[Client]:
+    async with connect(broker_url, "test") as client:
+        yield client
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+async def start_agent(broker_url: str, tmp_path: Path) -> AsyncIterator[Start]:
+    """Yield what starts an agent on the test driver and waits until it answers; it is stopped in the end."""
+    async with AsyncExitStack() as stack:
+
+        async def start(host: str = "h1", **settings: Any) -> Agent:
+            defaults = {
+                "broker_url": broker_url,
+                "uri": "test:///default",
+                "access": "full",
+                "state_dir": tmp_path / host,
+                "stats_interval": 0.5,
+                "heartbeat_interval": 0.5,
+            }
+            agent = await stack.enter_async_context(running(Settings(host=host, **(defaults | settings))))
+            await answering(str(settings.get("broker_url", broker_url)), host)
+            return agent
+
+        yield start
+
+
+async def answering(url: str, host: str, seconds: float = 15) -> dict[str, Any]:
+    """Wait until the host's agent answers and its libvirt is connected."""
+
+    async def ask() -> Any:
+        try:
+            async with connect(url, "test: is it there?") as client:
+                answer = await client.call(Address(host, "agent"), "ping", timeout=2)
+        except (Unroutable, NoAnswer, BrokerUnavailable):
+            return None
+        return answer if answer["libvirt"]["connected"] else None
+
+    return await eventually(ask, seconds)
+
+
+async def eventually(fact: Callable[[], Any], seconds: float = 10) -> Any:
+    """Wait until `fact`, which may be a coroutine, is true, and return it."""
+    end = time.monotonic() + seconds
+    while True:
+        value = fact()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {seconds} s: {fact}"
+        await asyncio.sleep(0.02)
+
+
+class Heard(list[Message]):
+    """The messages that a subscriber got, in their order."""
+
+    async def of_type(self, kind: str, count: int = 1, **data: Any) -> list[Message]:
+        """Wait for `count` messages of a type whose data has these members, and return them."""
+
+        def found() -> list[Message]:
+            return [
+                m for m in self if m.body["type"] == f"org.libvirt.{kind}" and data.items() <= m.body["data"].items()
+            ]
+
+        return await eventually(lambda: found() if len(found()) >= count else None)
+
+    @property
+    def events(self) -> list[Message]:
+        return [message for message in self if message.exchange == EVENTS]
+
+
+@asynccontextmanager
+async def hearing(url: str, key: str = "#") -> AsyncIterator[Heard]:
+    """Subscribe to events and statistics; what comes is in the list."""
+    heard = Heard()
+    ready = asyncio.Event()
+    async with connect(url, "test subscriber") as client:
+
+        async def listen() -> None:
+            messages = client.subscribe({EVENTS: [key], STATS: [key]})
+            waiting = asyncio.ensure_future(anext(messages))
+            await asyncio.sleep(0)
+            ready.set()
+            heard.append(await waiting)
+            async for message in messages:
+                heard.append(message)
+
+        task = asyncio.create_task(listen())
+        await ready.wait()
+        await asyncio.sleep(0.2)  # the bindings are made by then: a subscriber cannot see its own
+        yield heard
+        task.cancel()

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from app.settings import SettingsError, load
+
+
+def test_without_settings_the_agent_is_read_only() -> None:
+    settings = load({})
+    assert (settings.access, settings.secrets) == ("read-only", False)
+    assert (settings.stats_interval, settings.heartbeat_interval) == (10, 5)
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('host = "from-file"\naccess = "full"\n')
+    settings = load({"LIBVIRT_AMQP_HOST": "from-environment"}, file)
+    assert (settings.host, settings.access) == ("from-environment", "full")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("WORKRES", "3", "is no setting"),
+        ("ACCESS", "everything", "read-only"),
+        ("STATS_INTERVAL", "0", "greater than 0"),
+        ("STATS_INTERVAL", "soon", "number"),
+        ("HOST", "any", "no host's name"),
+        ("BROKER_URL", "http://user:hunter2@x", "amqp://"),
+        ("SECRETS", "perhaps", "boolean"),
+    ],
+)
+def test_an_impossible_setting_is_one_readable_line(name: str, value: str, says: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load({f"LIBVIRT_AMQP_{name}": value})
+    text = str(error.value)
+    assert says in text
+    assert f"LIBVIRT_AMQP_{name}" in text
+    assert "\n" not in text
+    assert "hunter2" not in text
+
+
+def test_a_file_that_is_no_toml_is_one_readable_line(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text("host = ")
+    with pytest.raises(SettingsError, match="no TOML"):
+        load({}, file)
+
+
+def test_the_password_does_not_show() -> None:
+    settings = load({"LIBVIRT_AMQP_BROKER_URL": "amqp://user:hunter2@broker/"})
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in str(settings)
