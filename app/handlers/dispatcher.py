@@ -138,6 +138,8 @@ class Dispatcher:
         call.function = function = self._function(request)
         arguments = check(function, request.params, self._host)
         self._access.check(function, arguments)
+        if not self._hypervisor.connected:
+            raise LibvirtLost("the agent is not connected to libvirt now; it goes on trying")
         call.writes = function.writes(arguments)
         if call.writes and call.delivery.redelivered:
             raise unknown()

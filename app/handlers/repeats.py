@@ -41,6 +41,7 @@ class Repeats:
     def __init__(self, directory: Path | None) -> None:
         self._known: dict[str, Repeat] = {}
         self._file = directory / "idempotency.jsonl" if directory is not None else None
+        self._lines = 0
         self._load()
 
     def begin(self, key: str, routing_key: str, params: dict[str, object]) -> Repeat | None:
@@ -86,15 +87,15 @@ class Repeats:
     def _append(self, key: str) -> None:
         if self._file is None:
             return
-        call = self._known[key]
+        if self._lines > MOST_KEYS:
+            self._write_all()
+            return
         try:
             with self._file.open("ab") as file:
-                file.write(orjson.dumps([key, call.digest, call.time]) + b"\n")
+                file.write(self._line(key))
+            self._lines += 1
         except OSError as error:
-            log.error(
-                "idempotency_not_kept", error=str(error), consequence="repeats are recognised until a restart only"
-            )
-            self._file = None
+            self._give_up(error)
 
     def _load(self) -> None:
         """Read what the last run left and write the file anew with what still counts."""
@@ -106,9 +107,8 @@ class Repeats:
         except FileNotFoundError:
             return
         except OSError as error:
-            log.error("idempotency_unreadable", error=str(error))
+            self._give_up(error)
             return
-        kept = []
         for line in lines:
             try:
                 key, digest, moment = orjson.loads(line)
@@ -116,11 +116,27 @@ class Repeats:
                 continue
             if moment > oldest:
                 self._known[key] = Repeat(digest, moment, lost=True)
-                kept.append(line)
+        self._write_all()
+
+    def _write_all(self) -> None:
+        """Write the file anew, so that it does not grow for ever."""
+        if self._file is None:
+            return
+        new = self._file.with_suffix(".new")
         try:
-            self._file.write_bytes(b"".join(line + b"\n" for line in kept))
+            new.write_bytes(b"".join(map(self._line, self._known)))
+            new.replace(self._file)
+            self._lines = len(self._known)
         except OSError as error:
-            log.error("idempotency_not_kept", error=str(error))
+            self._give_up(error)
+
+    def _line(self, key: str) -> bytes:
+        call = self._known[key]
+        return orjson.dumps([key, call.digest, call.time]) + b"\n"
+
+    def _give_up(self, error: OSError) -> None:
+        log.error("idempotency_not_kept", error=str(error), consequence="repeats are recognised until a restart only")
+        self._file = None
 
 
 def unknown() -> ResultUnknown:

@@ -1,0 +1,103 @@
+"""An event's way from libvirt to a subscriber, beside bare programs that hear and publish the same events."""
+
+import asyncio
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+from measure import (
+    HOST,
+    PrivateRabbitMQ,
+    Raw,
+    Row,
+    answering,
+    cpu_seconds,
+    interleaved,
+    python,
+    raw_client,
+    running,
+    show,
+    until,
+)
+
+from libvirt_amqp.keys import EVENTS
+
+ROUNDS = 3
+PACED, PAUSE = 100, 0.004
+FLOOD = 3000
+SOURCES = {
+    "agent": "agent",
+    "bare callback, nothing published": "callback",
+    "aio-pika, confirmed, pipelined": "pipelined",
+    "aio-pika, confirmed, one by one": "one-by-one",
+}
+
+Process = subprocess.Popen[str]
+
+
+async def cause(process: Process, arrived: list[int], count: int, pause: float, *, publishes: bool) -> dict[str, Any]:
+    """Have events caused; returns the moments of triggers, callbacks and arrivals, and the CPU used."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    arrived.clear()
+    cpu = cpu_seconds(process.pid)
+    process.stdin.write(f"{count} {pause}\n")
+    moments: dict[str, Any] = json.loads(await asyncio.to_thread(process.stdout.readline))
+    if publishes:
+        await until(lambda: len(arrived) >= count)
+    moments["arrived"] = list(arrived) if publishes else moments["heard"]
+    moments["cpu"] = cpu_seconds(process.pid) - cpu
+    return moments
+
+
+async def measured(process: Process, arrived: list[int], *, publishes: bool) -> Row:
+    """Cause some events one after the other, then many at once."""
+    paced = await cause(process, arrived, PACED, PAUSE, publishes=publishes)
+    delays = [there - then for then, there in zip(paced["triggered"], paced["arrived"], strict=True)]
+    flood = await cause(process, arrived, FLOOD, 0, publishes=publishes)
+    first, last = flood["triggered"][0], flood["triggered"][-1]
+    return {
+        "p50": statistics.median(delays) / 1e3,
+        "p95": statistics.quantiles(delays, n=20)[-1] / 1e3,
+        "rate": FLOOD / (flood["arrived"][-1] - first) * 1e9,
+        "lag": (flood["arrived"][-1] - last) / 1e6,
+        "cpu": flood["cpu"] / FLOOD * 1e6,
+    }
+
+
+async def subscriber(stack: AsyncExitStack, url: str) -> list[int]:
+    """Listen to all events of domains; returns the moments of their arrival, a list that grows."""
+    arrived: list[int] = []
+    raw: Raw = await stack.enter_async_context(raw_client(url))
+    raw.on_message = lambda _correlation_id, _body: arrived.append(time.monotonic_ns())
+    await raw.listen(EVENTS, f"{HOST}.domain.#")
+    return arrived
+
+
+async def main(url: str) -> None:
+    """Measure and print."""
+    async with AsyncExitStack() as stack:
+        arrived = await subscriber(stack, url)
+        programs: dict[str, Callable[[], Awaitable[Row]]] = {}
+        for name, kind in SOURCES.items():
+            process = stack.enter_context(running(python("event_source.py", kind, url)))
+            assert process.stdout is not None
+            if process.stdout.readline() != "ready\n":
+                raise RuntimeError(f"the source ({kind}) did not start")
+            programs[name] = partial(measured, process, arrived, publishes=kind != "callback")
+        await answering(url)
+        figures = await interleaved(programs, ROUNDS)
+    columns = ("p50", "p95", "rate", "lag", "cpu")
+    title = f"Events: trigger to subscriber, {PACED} one by one, then {FLOOD} at once, medians of {ROUNDS} rounds"
+    header = ("program", "p50 us", "p95 us", "events/s", "lag of the last ms", "CPU us/event, trigger included")
+    show(title, header, [[name, *(figures[name][column] for column in columns)] for name in SOURCES])
+
+
+if __name__ == "__main__":
+    with PrivateRabbitMQ() as broker:
+        asyncio.run(main(broker.url))
