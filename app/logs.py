@@ -1,5 +1,6 @@
 """Structured logs on standard error: one line per unit of work, JSON for machines or columns for people."""
 
+import json
 import logging
 import sys
 from typing import Any
@@ -32,4 +33,7 @@ def configure(log_format: str, level: str) -> None:
 
 
 def _dumps(event: Any, **_options: Any) -> bytes:
-    return orjson.dumps(event, default=str)
+    try:
+        return orjson.dumps(event, default=str)
+    except TypeError:  # text from a sender that is not UTF-8
+        return json.dumps(event, default=str).encode()

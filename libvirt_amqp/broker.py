@@ -8,14 +8,12 @@ nothing is restored behind anybody's back.  The brokers' differences live here, 
 import asyncio
 import contextlib
 import logging
-import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import aio_pika
-import pamqp.constants
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.abc import DeliveredMessage
@@ -23,6 +21,7 @@ from aiormq.exceptions import AMQPError, ChannelLockedResource, ConnectionNotAll
 from pamqp.commands import Basic
 from yarl import URL
 
+from libvirt_amqp.decoding import be_tolerant
 from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties
 
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
@@ -30,8 +29,7 @@ HEARTBEAT = 10
 """Seconds.  Short, so that a broker lets go of a connection whose line was cut within half a minute."""
 CONNECT_TIMEOUT = 10
 
-# pamqp checks names by the letter of AMQP 0-9-1; brokers take every UTF-8 name, and ours carry percent-encoded words.
-pamqp.constants.DOMAIN_REGEX["queue-name"] = re.compile(r"^[a-zA-Z0-9-_.:@#,/><= %~]*$")
+be_tolerant()
 
 # What the libraries say about a lost connection is said once by whoever holds the link, in its own words.
 for _name in ("aio_pika", "aiormq"):

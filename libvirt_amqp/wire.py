@@ -56,7 +56,7 @@ class Properties:
 
 def _short(text: str) -> bytes:
     """Encode a short string.  Raises ValueError over 255 bytes, which no frame can hold."""
-    raw = text.encode()
+    raw = text.encode(errors="surrogateescape")  # as decoding.py keeps what is not UTF-8
     if len(raw) > 255:  # noqa: PLR2004 (the length is one octet)
         raise ValueError(f"{text[:40]!r}... is over 255 bytes")
     return bytes((len(raw),)) + raw

@@ -107,6 +107,23 @@ async def test_after_a_thousand_malformed_requests_a_good_one_is_answered(sender
     assert await client.call(Address("h1", "connect"), "virConnectGetType") == "TEST"
 
 
+async def test_bytes_that_are_not_utf_8_do_not_end_the_connection(sender: Sender, client: Client) -> None:
+    sent = orjson.loads(changed(id="odd"))
+    for odd in (
+        {"correlation_id": "\udcff\udcfe"},
+        {"message_id": "\udcc3"},
+        {"type": "\udcff"},
+        {"reply_to": "\udcff"},
+    ):
+        properties = Properties("application/json", **({"reply_to": sender._queue} | odd))
+        sender._channel.outlet.publish("libvirt.rpc", KEY, orjson.dumps(sent), properties)
+        sender._channel.outlet.publish("libvirt.rpc", "h1.\udcff.x", orjson.dumps(sent), properties)
+    answers = await eventually(lambda: len(sender.answers) == 6 and sender.answers)
+    assert sorted("result" in answer for answer in answers) == [False] * 3 + [True] * 3
+    ping = await client.call(Address("h1", "agent"), "ping")
+    assert ping["sequence"].endswith("2"), "no second session, no second libvirt-found"
+
+
 async def test_an_answer_nobody_can_receive_does_no_harm(sender: Sender, client: Client) -> None:
     properties = Properties("application/json", reply_to="no-such-queue", correlation_id="x" * 255)
     for _ in range(50):
