@@ -85,12 +85,13 @@ class Link:
 
     async def channel(self, *, confirms: bool = False, pipelined: bool = False, prefetch: int = 0) -> "Channel":
         """Open a channel; losing it loses the link.  `pipelined`: confirms are for a ConfirmedOutlet."""
-        channel = self._connection.channel(publisher_confirms=confirms or pipelined)
-        await channel.initialize()
-        channel.close_callbacks.add(self._on_closed)
-        if prefetch:
-            await channel.set_qos(prefetch_count=prefetch)
-        return Channel(self, channel, await channel.get_underlay_channel(), pipelined=pipelined)
+        with _broker_errors():
+            channel = self._connection.channel(publisher_confirms=confirms or pipelined)
+            await channel.initialize()
+            channel.close_callbacks.add(self._on_closed)
+            if prefetch:
+                await channel.set_qos(prefetch_count=prefetch)
+            return Channel(self, channel, await channel.get_underlay_channel(), pipelined=pipelined)
 
     def add_outlet(self, outlet: Outlet) -> None:
         """Close the outlet together with the link."""
@@ -252,5 +253,11 @@ async def keep_linked(
                     delay = 0.2
         except BrokerUnavailable as error:
             report(str(error))
+        except asyncio.CancelledError:
+            # aiormq cancels what waits for an answer when the connection breaks; a cancellation of ours is counted.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            report(f"{describe(url)}: connection lost")
         await asyncio.sleep(delay)
         delay = min(delay * 2, 5.0)

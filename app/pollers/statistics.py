@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import libvirt
 import structlog
 
-from app.hypervisor import Hypervisor, identity
+from app.hypervisor import ConnectionDied, Hypervisor, identity
 from libvirt_amqp.catalogue import Catalogue
-from libvirt_amqp.errors import LibvirtLost
+from libvirt_amqp.errors import Busy, LibvirtLost
 from libvirt_amqp.keys import Address
 from libvirt_amqp.messages import cloud_event, timestamp
 from libvirt_amqp.objects import Identity
@@ -62,8 +62,8 @@ class Statistics:
         local = self._hypervisor.facts.is_local
         try:
             done: Round = await self._hypervisor.call(lambda connection: read_round(connection, self._host))
-        except LibvirtLost:
-            return
+        except (LibvirtLost, ConnectionDied, Busy):
+            return  # said once by whoever watches the connection, or stopping
         for whose, info in done.domains:
             data = {"object": whose, **dict(zip(INFO_FIELDS, info, strict=True))}
             data["names"] = {"state": self._states.get(info[0])}
