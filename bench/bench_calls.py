@@ -12,7 +12,6 @@ from functools import partial
 from measure import (
     FRAME_MAX,
     HOST,
-    PrivateRabbitMQ,
     Raw,
     Row,
     answering,
@@ -20,6 +19,8 @@ from measure import (
     interleaved,
     python,
     raw_client,
+    ready,
+    run,
     running,
     running_agent,
     show,
@@ -45,8 +46,10 @@ async def load(raw: Raw, exchange: str, key: str, pid: int, concurrency: int) ->
     """Keep so many requests open for a while, and return what a call took and what it cost the server."""
     content, sent, took = body(), [0.0] * concurrency, []
     frames = [
-        publish_frames(1, FRAME_MAX, exchange, key, content, Properties(CALL_CONTENT_TYPE, False, str(n), raw.queue))
-        for n in range(concurrency)
+        publish_frames(1, FRAME_MAX, exchange, key, content, properties)
+        for properties in (
+            Properties(CALL_CONTENT_TYPE, correlation_id=str(slot), reply_to=raw.queue) for slot in range(concurrency)
+        )
     ]
     done, open_slots = asyncio.Event(), concurrency
     cpu, start = cpu_seconds(pid), time.perf_counter()
@@ -81,9 +84,7 @@ async def load(raw: Raw, exchange: str, key: str, pid: int, concurrency: int) ->
 def echo(stack: AsyncExitStack, url: str, mode: str) -> tuple[str, str, int]:
     """Start an echo; returns exchange, key and process."""
     process: subprocess.Popen[str] = stack.enter_context(running(python("echo.py", url, f"echo-{mode}", mode)))
-    assert process.stdout is not None
-    if process.stdout.readline() != "ready\n":
-        raise RuntimeError(f"the echo ({mode}) did not start")
+    ready(process)
     return "", f"echo-{mode}", process.pid
 
 
@@ -117,5 +118,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    with PrivateRabbitMQ() as broker:
-        asyncio.run(main(broker.url))
+    run(main)

@@ -1,6 +1,5 @@
 """An event's way from libvirt to a subscriber, beside bare programs that hear and publish the same events."""
 
-import asyncio
 import json
 import statistics
 import subprocess
@@ -12,7 +11,6 @@ from typing import Any
 
 from measure import (
     HOST,
-    PrivateRabbitMQ,
     Raw,
     Row,
     answering,
@@ -20,8 +18,11 @@ from measure import (
     interleaved,
     python,
     raw_client,
+    ready,
+    run,
     running,
     show,
+    tell,
     until,
 )
 
@@ -42,12 +43,9 @@ Process = subprocess.Popen[str]
 
 async def cause(process: Process, arrived: list[int], count: int, pause: float, *, publishes: bool) -> dict[str, Any]:
     """Have events caused; returns the moments of triggers, callbacks and arrivals, and the CPU used."""
-    assert process.stdin is not None
-    assert process.stdout is not None
     arrived.clear()
     cpu = cpu_seconds(process.pid)
-    process.stdin.write(f"{count} {pause}\n")
-    moments: dict[str, Any] = json.loads(await asyncio.to_thread(process.stdout.readline))
+    moments: dict[str, Any] = json.loads(await tell(process, f"{count} {pause}"))
     if publishes:
         await until(lambda: len(arrived) >= count)
     moments["arrived"] = list(arrived) if publishes else moments["heard"]
@@ -86,9 +84,7 @@ async def main(url: str) -> None:
         programs: dict[str, Callable[[], Awaitable[Row]]] = {}
         for name, kind in SOURCES.items():
             process = stack.enter_context(running(python("event_source.py", kind, url)))
-            assert process.stdout is not None
-            if process.stdout.readline() != "ready\n":
-                raise RuntimeError(f"the source ({kind}) did not start")
+            ready(process)
             programs[name] = partial(measured, process, arrived, publishes=kind != "callback")
         await answering(url)
         figures = await interleaved(programs, ROUNDS)
@@ -99,5 +95,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    with PrivateRabbitMQ() as broker:
-        asyncio.run(main(broker.url))
+    run(main)

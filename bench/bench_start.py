@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from measure import (
     AGENT,
     HOST,
-    PrivateRabbitMQ,
     Row,
     agent_environment,
     answering,
@@ -20,6 +19,7 @@ from measure import (
     memory,
     python,
     raw_client,
+    run,
     running,
     show,
     until,
@@ -84,5 +84,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    with PrivateRabbitMQ() as broker:
-        asyncio.run(main(broker.url))
+    run(main)

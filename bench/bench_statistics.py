@@ -12,7 +12,6 @@ from pathlib import Path
 
 from measure import (
     HOST,
-    PrivateRabbitMQ,
     Row,
     answering,
     cpu_seconds,
@@ -20,9 +19,12 @@ from measure import (
     memory,
     python,
     raw_client,
+    ready,
+    run,
     running,
     running_agent,
     show,
+    tell,
     until,
 )
 
@@ -59,13 +61,10 @@ async def agent_rounds(process: Process, seen: list[bytes]) -> Row:
 
 async def peer_rounds(process: Process, _seen: list[bytes]) -> Row:
     """Have some rounds made at the agent's pace."""
-    assert process.stdin is not None
-    assert process.stdout is not None
     cpu = cpu_seconds(process.pid)
     for _ in range(BEATS):
         begun = time.monotonic()
-        process.stdin.write("\n")
-        await asyncio.to_thread(process.stdout.readline)
+        await tell(process, "")
         await asyncio.sleep(begun + INTERVAL - time.monotonic())
     return {"cpu": (cpu_seconds(process.pid) - cpu) / BEATS * 1e3, "pss": memory(process.pid).pss}
 
@@ -83,9 +82,7 @@ async def measured(url: str, folder: str, size: int) -> dict[str, dict[str, floa
         programs: dict[str, Callable[[], Awaitable[Row]]] = {AGENT: partial(agent_rounds, agent, seen)}
         for name, kind in ((BARE, "bare"), (PEER, "aio-pika")):
             process = stack.enter_context(running(python("poller.py", kind, uri, url)))
-            assert process.stdout is not None
-            if process.stdout.readline() != "ready\n":
-                raise RuntimeError(f"the poller ({kind}) did not start")
+            ready(process)
             programs[name] = partial(peer_rounds, process, seen)
         await answering(url)
         for program in programs.values():  # threads started, caches warm
@@ -102,11 +99,10 @@ async def main(url: str) -> None:
             for name, row in figures.items():
                 per_domain = row["cpu"] / size * 1e3
                 rows.append([name, str(size), row["cpu"], per_domain, row["cpu"] / figures[BARE]["cpu"], row["pss"]])
-    title = f"Statistics: every {INTERVAL} s, medians of {ROUNDS} times {BEATS} rounds; the agent publishes, bare does not"
+    title = f"Statistics: a round every {INTERVAL} s, medians of {ROUNDS} times {BEATS} rounds; bare publishes nothing"
     header = ("program", "domains", "CPU ms/round", "us/domain", "CPU / bare", "PSS MiB")
     show(title, header, rows)
 
 
 if __name__ == "__main__":
-    with PrivateRabbitMQ() as broker:
-        asyncio.run(main(broker.url))
+    run(main)

@@ -89,12 +89,13 @@ async def publisher(url: str, window: int) -> None:
     channel = await connection.channel()
     exchange = await channel.declare_exchange(EVENTS, aio_pika.ExchangeType.TOPIC, durable=True)
     loop, free, tasks = asyncio.get_running_loop(), asyncio.Semaphore(window), set()
-    queue: asyncio.Queue[tuple[str, int, int]] = asyncio.Queue()
+    queue: asyncio.Queue[tuple[str, int, int] | None] = asyncio.Queue()
 
     async def publish(uuid: str, event: int, detail: int) -> None:
         whose = {"class": "domain", "host": HOST, "uuid": uuid, "name": "test", "id": 1}
         data = {"object": whose, "event": event, "detail": detail}
-        body = orjson.dumps({"specversion": "1.0", "type": "org.libvirt.domain.lifecycle", "source": HOST, "data": data})
+        event_ = {"specversion": "1.0", "type": "org.libvirt.domain.lifecycle", "source": HOST, "data": data}
+        body = orjson.dumps(event_)
         message = aio_pika.Message(body, delivery_mode=2, content_type="application/cloudevents+json")
         await exchange.publish(message, f"{HOST}.domain.{uuid}.lifecycle.{event}", mandatory=False)
 
@@ -107,20 +108,20 @@ async def publisher(url: str, window: int) -> None:
         loop.call_soon_threadsafe(queue.put_nowait, (uuid, event, detail))
 
     served = asyncio.create_task(asyncio.to_thread(Source(use).serve))
-    while not served.done():
-        await asyncio.wait({served, next_ := asyncio.create_task(queue.get())}, return_when=asyncio.FIRST_COMPLETED)
-        if next_.done():
-            await free.acquire()
-            task = asyncio.create_task(publish(*next_.result()))
-            tasks.add(task)
-            task.add_done_callback(done)
+    served.add_done_callback(lambda _: queue.put_nowait(None))
+    while (event := await queue.get()) is not None:
+        await free.acquire()
+        task = asyncio.create_task(publish(*event))
+        tasks.add(task)
+        task.add_done_callback(done)
+    await served
 
 
 async def agent(url: str) -> None:
     """Run the agent in this process, where the test driver is the same."""
     logs.configure("json", "error")
     with tempfile.TemporaryDirectory(prefix="libvirt-amqp-bench-") as state:
-        settings = Settings(broker_url=url, uri=URI, host=HOST, state_dir=Path(state))  # type: ignore[arg-type]
+        settings = Settings(broker_url=url, uri=URI, host=HOST, state_dir=Path(state))
         async with service.running(settings):
             await asyncio.to_thread(Source(lambda _uuid, _event, _detail: None).serve)
 

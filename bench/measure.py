@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator, NamedTuple
+from typing import Any, NamedTuple
 
 from pamqp import base, commands, frame
 from yarl import URL
@@ -26,8 +26,6 @@ from libvirt_amqp.client import connect  # noqa: E402
 from libvirt_amqp.errors import CallError, Unroutable  # noqa: E402
 from libvirt_amqp.keys import Address  # noqa: E402
 
-__all__ = ["PrivateRabbitMQ"]
-
 HOST = "bench"
 AGENT = (str(Path(sys.executable).parent / "libvirt-amqp"), "serve")
 READY_SECONDS = 15.0
@@ -38,6 +36,12 @@ FRAME_MAX = 131_072
 # Processes
 
 
+def run(main: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+    """Run a bench with the URL of a broker of its own."""
+    with PrivateRabbitMQ() as broker:
+        asyncio.run(main(broker.url))
+
+
 def python(program: str, *arguments: str) -> tuple[str, ...]:
     """Return the command line of a program beside this one."""
     return sys.executable, str(HERE / program), *arguments
@@ -45,22 +49,42 @@ def python(program: str, *arguments: str) -> tuple[str, ...]:
 
 def agent_environment(broker_url: str, state: str, **settings: str) -> dict[str, str]:
     """Return the environment of an agent on the test driver; `settings` by their names in lower case."""
-    values = {"broker_url": broker_url, "host": HOST, "uri": "test:///default", "state_dir": state, "log_level": "error"}
-    ours = {f"LIBVIRT_AMQP_{name.upper()}": value for name, value in (values | settings).items()}
-    return {name: value for name, value in os.environ.items() if not name.startswith("LIBVIRT_AMQP_")} | ours
+    values = {"broker_url": broker_url, "host": HOST, "uri": "test:///default", "state_dir": state}
+    values |= {"log_level": "error"} | settings
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIBVIRT_AMQP_")}
+    return inherited | {f"LIBVIRT_AMQP_{name.upper()}": value for name, value in values.items()}
 
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
     """Run a process with pipes to its standard input and output; it has ended when the block is left."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    process = subprocess.Popen(command, env=environment, text=True, bufsize=1, **pipes)
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
     try:
         yield process
     finally:
         process.terminate()
-        with contextlib.suppress(BrokenPipeError):
+        try:
             process.communicate(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def ready(process: subprocess.Popen[str]) -> None:
+    """Wait until a program of ours says that it is ready.  Raises RuntimeError when it ended instead."""
+    assert process.stdout is not None
+    if process.stdout.readline() != "ready\n":
+        raise RuntimeError(f"{process.args!r} did not start")
+
+
+async def tell(process: subprocess.Popen[str], line: str) -> str:
+    """Write a line to a program of ours and return the line that it answers."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{line}\n")
+    return await asyncio.to_thread(process.stdout.readline)
 
 
 @contextmanager
@@ -217,7 +241,7 @@ def _read_header(payload: bytes) -> tuple[int, str, list[bytes]]:
 async def raw_client(broker_url: str) -> AsyncIterator[Raw]:
     """Connect a raw client."""
     url = URL(broker_url)
-    _, client = await asyncio.get_running_loop().create_connection(Raw, url.host, url.port)
+    _, client = await asyncio.get_running_loop().create_connection(Raw, url.host or "", url.port or 5672)
     try:
         await client.open(url)
         yield client

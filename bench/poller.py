@@ -8,6 +8,7 @@ domain, unconfirmed.
 
 import asyncio
 import sys
+from typing import Any
 
 import aio_pika
 import libvirt
@@ -16,7 +17,7 @@ from measure import HOST
 
 from libvirt_amqp.keys import STATS
 
-Infos = list[tuple[str, list[int]]]
+Infos = list[tuple[str, Any]]
 
 
 def read(connection: libvirt.virConnect) -> Infos:
@@ -32,19 +33,30 @@ async def publish(exchange: aio_pika.abc.AbstractExchange, infos: Infos) -> None
         await exchange.publish(message, f"{HOST}.domain.{uuid}.info", mandatory=False)
 
 
-async def main(what: str, uri: str, url: str) -> None:
-    """Make rounds until standard input ends."""
+def bare(uri: str) -> None:
+    """Make rounds until standard input ends: no broker, no asyncio."""
+    handle = libvirt.openReadOnly(uri)
+    print("ready", flush=True)
+    while sys.stdin.readline():
+        read(handle)
+        print("done", flush=True)
+
+
+async def published(uri: str, url: str) -> None:
+    """Make rounds until standard input ends, and publish them."""
     handle = libvirt.openReadOnly(uri)
     connection = await aio_pika.connect(url)
     channel = await connection.channel(publisher_confirms=False)
     exchange = await channel.declare_exchange(STATS, aio_pika.ExchangeType.TOPIC, durable=True)
     print("ready", flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
-        infos = read(handle)
-        if what == "aio-pika":
-            await publish(exchange, infos)
+        await publish(exchange, read(handle))
         print("done", flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    what, uri, url = sys.argv[1:]
+    if what == "bare":
+        bare(uri)
+    else:
+        asyncio.run(published(uri, url))
