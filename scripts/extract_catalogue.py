@@ -56,7 +56,7 @@ LEFT_OUT = {
 }
 """What cannot be a message, by name, with the reason."""
 
-METHODS = {"virConnectListDomains": ("virConnect", "listDomainsID", [])}
+METHODS: dict[str, tuple[str, str, list[str]]] = {"virConnectListDomains": ("virConnect", "listDomainsID", [])}
 """Where the method cannot be found by looking for the function that it calls."""
 
 PARAMS: dict[str, list[tuple[str, str, bool]]] = {

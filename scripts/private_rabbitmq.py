@@ -91,8 +91,10 @@ class PrivateRabbitMQ:
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl; returns its output."""
         folder = Path(self._folder.name)
-        command = [BIN / "rabbitmqctl", *arguments]
-        done = subprocess.run(command, env=self._environment(folder), check=True, capture_output=True, text=True)
+        command: list[str | Path] = [BIN / "rabbitmqctl", *arguments]
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            command, env=self._environment(folder), check=True, capture_output=True, text=True
+        )
         return done.stdout
 
     def close(self) -> None:

@@ -35,12 +35,6 @@ def virsh(uri: str, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
-@pytest.fixture(autouse=True)
-def no_other_libvirtd(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep libvirt's library from starting one by itself where ours was killed (it does so unless it is root's)."""
-    monkeypatch.setenv("LIBVIRT_AUTOSTART", "0")
-
-
 @pytest.fixture(scope="session")
 def _daemon() -> Iterator[PrivateLibvirtd]:
     """One for all: its first start of a guest takes 2 s, in which it learns what QEMU can do."""

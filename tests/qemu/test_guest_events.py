@@ -19,6 +19,7 @@ async def test_a_guests_life_is_announced_in_libvirts_order(heard: Heard, client
     await client.call(address, "virDomainCreate")
     await client.call(address, "virDomainSuspend")
     await client.call(address, "virDomainResume")
+    running = await client.call(CONNECT, "virDomainLookupByName", {"name": "life"})
     await client.call(address, "virDomainDestroy")
     await client.call(address, "virDomainUndefine")
     await eventually(lambda: "lifecycle.undefined" in words_of(heard, address))
@@ -42,20 +43,11 @@ async def test_a_guests_life_is_announced_in_libvirts_order(heard: Heard, client
         "VIR_DOMAIN_EVENT_STOPPED_DESTROYED",
         "VIR_DOMAIN_EVENT_UNDEFINED_REMOVED",
     ]
-    assert_contiguous(heard)
-
-
-async def test_an_event_carries_the_guests_id_while_it_runs(heard: Heard, client: Client, qemu_agent: Qemu) -> None:
-    await qemu_agent()
-    address = await define(client, "identified")
-    await client.call(address, "virDomainCreate")
-    running = await client.call(CONNECT, "virDomainLookupByName", {"name": "identified"})
     defined, started = [(await heard.of_type("domain.lifecycle", event=event))[0] for event in (0, 2)]
-    assert defined.body["data"]["object"] == {**running, "id": -1}
-    assert started.body["data"]["object"] == running
     assert running["id"] > 0
-    await client.call(address, "virDomainDestroy")
-    await client.call(address, "virDomainUndefine")
+    assert started.body["data"]["object"] == running
+    assert defined.body["data"]["object"] == {**running, "id": -1}
+    assert_contiguous(heard)
 
 
 async def test_saving_and_restoring_a_guest_is_announced(heard: Heard, client: Client, qemu_agent: Qemu) -> None:
