@@ -22,7 +22,7 @@ from pamqp.commands import Basic
 from yarl import URL
 
 from libvirt_amqp.decoding import be_tolerant
-from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties
+from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties, deliver_directly
 
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
 HEARTBEAT = 10
@@ -151,14 +151,18 @@ class Channel:
             await self._underlay.queue_unbind(queue, exchange, key)
 
     async def consume(self, queue: str, receive: Callable[[Delivery], None], *, no_ack: bool = False) -> None:
-        """Call `receive` for every message.  It must not raise; a consumer cancelled by the broker loses the link."""
+        """Call `receive` for every message; a channel has one consumer.  A cancel by the broker loses the link.
 
-        async def deliver(message: DeliveredMessage) -> None:
-            receive(_delivery(message))
+        `receive` must not raise.
+        """
 
+        async def unused(_message: DeliveredMessage) -> None:
+            """Deliveries do not take this way (wire.py)."""
+
+        deliver_directly(self._underlay, lambda message: receive(_delivery(message)))
         self._underlay.on_consumer_cancel_callbacks.add(lambda _: self.link.fail("the broker cancelled the consumer"))
         with _broker_errors():
-            await self._underlay.basic_consume(queue, deliver, no_ack=no_ack)
+            await self._underlay.basic_consume(queue, unused, no_ack=no_ack)
 
     async def publish_mandatory(self, exchange: str, key: str, body: bytes, properties: Properties) -> bool:
         """Publish on a channel in confirm mode; False when no queue took the message."""
