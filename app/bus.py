@@ -43,6 +43,8 @@ class Event(NamedTuple):
     sequence: int
     key: str
     body: bytes
+    is_news: bool = False
+    """The agent's own: rare, and the news of a loss must not cause one."""
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Outbox:
 
     def append(self, event: Event) -> None:
         """Keep an event; makes room, and remembers for whom, when there is none."""
-        if len(self) >= self._limit and self.waiting:
+        if len(self) >= self._limit and self.waiting and not event.is_news:
             self._drop(self.waiting.popleft().sequence)
         self.waiting.append(event)
 

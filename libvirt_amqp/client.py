@@ -17,7 +17,7 @@ import orjson
 
 from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, open_link
 from libvirt_amqp.errors import NoAnswer, Unroutable
-from libvirt_amqp.keys import RPC, Address, encode_word
+from libvirt_amqp.keys import ANY, RPC, Address, encode_word
 from libvirt_amqp.messages import CALL_CONTENT_TYPE, read_reply, request
 from libvirt_amqp.wire import Properties
 
@@ -41,7 +41,8 @@ class Client:
         self._channel: Channel | None = None
         self._reply_to = ""
         self._ids = itertools.count(1)
-        self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        self._waiting: dict[str, tuple[asyncio.Future[bytes], list[bytes] | None]] = {}
+        """By correlation_id: the answer, and for a call to any host a list of what did not answer the question."""
 
     async def call(
         self,
@@ -56,6 +57,8 @@ class Client:
 
         Raises CallError as the agent answered, Unroutable when no agent listens, NoAnswer when none came in time (a
         call that changes something may have been carried out), BrokerUnavailable when the connection is lost.
+        A call to any host returns the first result; an error of one host (its libvirt is lost) is raised only when
+        none came in time.
         """
         channel = await self._open()
         call_id = next(self._ids)
@@ -69,13 +72,16 @@ class Client:
             identity=_identity_for_hashed(address),
         )
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[correlation_id] = answer
+        refusals: list[bytes] = []
+        self._waiting[correlation_id] = answer, refusals if address.host == ANY else None
         properties = Properties(CALL_CONTENT_TYPE, correlation_id=correlation_id, reply_to=self._reply_to)
         try:
             if not await channel.publish_mandatory(RPC, address.key(method), body, properties):
                 raise Unroutable(f"no agent listens for host {address.host!r}")
             reply = await asyncio.wait_for(self._or_lost(answer), timeout + ANSWER_MARGIN)
         except TimeoutError as error:
+            if refusals:
+                return read_reply(refusals[0])
             raise NoAnswer(f"no answer from {address.host} within {timeout + ANSWER_MARGIN:g} s") from error
         finally:
             self._waiting.pop(correlation_id, None)
@@ -117,8 +123,12 @@ class Client:
         return self._channel
 
     def _on_reply(self, delivery: Delivery) -> None:
-        answer = self._waiting.get(delivery.correlation_id or "")
-        if answer is not None and not answer.done():
+        answer, refusals = self._waiting.get(delivery.correlation_id or "", (None, None))
+        if answer is None or answer.done():
+            return
+        if refusals is not None and b'"error"' in delivery.body and "error" in orjson.loads(delivery.body):
+            refusals.append(delivery.body)  # another host may have the object
+        else:
             answer.set_result(delivery.body)
 
     async def _or_lost(self, what: Any) -> Any:

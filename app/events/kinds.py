@@ -115,9 +115,9 @@ ENUMS: dict[tuple[str, str], str] = {
     ("agent-lifecycle", "state"): "virConnectDomainEventAgentLifecycleState",
     ("agent-lifecycle", "reason"): "virConnectDomainEventAgentLifecycleReason",
     ("metadata-change", "type"): "virDomainMetadataType",
-    ("memory-failure", "recipient"): "virDomainEventMemoryFailureRecipientType",
-    ("memory-failure", "action"): "virDomainEventMemoryFailureActionType",
-    ("memory-failure", "flags"): "virDomainEventMemoryFailureFlags",
+    ("memory-failure", "recipient"): "virDomainMemoryFailureRecipientType",
+    ("memory-failure", "action"): "virDomainMemoryFailureActionType",
+    ("memory-failure", "flags"): "virDomainMemoryFailureFlags",
 }
 """Event and field -> the C enum of its values; those of lifecycle events follow from the event."""
 

@@ -157,7 +157,7 @@ class Stream:
         self._previous[subject] = event_id
         if len(self._previous) > REMEMBERED_OBJECTS:
             del self._previous[next(iter(self._previous))]
-        self._publish(Event(number, address.key(*words), body))
+        self._publish(Event(number, address.key(*words), body, is_news=address.cls == "agent"))
 
 
 def _say_unreadable(kind: str, error: str) -> None:

@@ -8,6 +8,7 @@ import binascii
 from typing import Any, NamedTuple
 
 import libvirt
+import orjson
 
 from app.handlers.rooms import FINDERS
 from libvirt_amqp.catalogue import INTEGERS, Function
@@ -132,7 +133,10 @@ def _reference(name: str, cls: str, value: Any, host: str) -> Reference:
 
 
 def _shown(value: Any) -> str:
-    text = {True: "true", False: "false"}.get(value, repr(value)) if isinstance(value, bool) else repr(value)
+    try:
+        text = orjson.dumps(value).decode()
+    except (TypeError, RecursionError):
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 (fits a line)
 
 

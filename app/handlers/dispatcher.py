@@ -16,7 +16,7 @@ from app.handlers.agent import AgentMethods
 from app.handlers.arguments import check
 from app.handlers.calling import is_in_binding, make_work, translate
 from app.handlers.repeats import Repeats, unknown
-from app.handlers.requests import Request, call_id, parse, read, too_late
+from app.handlers.requests import Request, call_id, is_request, parse, read, too_late
 from app.handlers.results import Encoder
 from app.hypervisor import CALLS, PRIORITY, ConnectionDied, Hypervisor, Job
 from libvirt_amqp.broker import Delivery
@@ -78,7 +78,7 @@ class Call:
     @property
     def wants_answer(self) -> bool:
         """A notification is carried out and never answered; what is no request at all is answered if it can be."""
-        is_notification = self.body is not None and self.request is not None and "id" not in self.body
+        is_notification = self.body is not None and "id" not in self.body and is_request(self.body)
         return bool(self.delivery.reply_to) and not is_notification
 
     @property

@@ -52,6 +52,11 @@ def call_id(body: dict[str, Any]) -> object:
     return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 
+def is_request(body: dict[str, Any]) -> bool:
+    """Say whether the envelope is that of a request, whatever its parameters are."""
+    return body.get("jsonrpc") == "2.0" and isinstance(body.get("method"), str)
+
+
 def read(body: dict[str, Any], routing_key: str, host: str) -> Request:
     """Check the envelope and the key.  Raises InvalidRequest, InvalidParams, DeadlinePassed."""
     _check_envelope(body)

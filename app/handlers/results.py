@@ -6,7 +6,7 @@ from typing import Any
 import libvirt
 
 from app.hypervisor import identity
-from libvirt_amqp.catalogue import Catalogue, Function
+from libvirt_amqp.catalogue import INTEGERS, Catalogue, Function
 from libvirt_amqp.errors import LibvirtFailed
 from libvirt_amqp.objects import CLASSES
 
@@ -52,7 +52,7 @@ class Encoder:
         rest = {name: item for name, item in value.items() if name not in names}
         return {name: rest if kind == "params" else value.get(name) for name, kind in function.outputs}
 
-    def _encode(self, kind: str, value: Any) -> Any:
+    def _encode(self, kind: str, value: Any) -> Any:  # noqa: PLR0911 (one per kind)
         if value is None:
             return 0 if kind == "int32" else None
         if kind.startswith("[]"):
@@ -63,6 +63,8 @@ class Encoder:
             return identity(value, self._host)
         if kind == "bytes":
             return {"$base64": base64.b64encode(value).decode()}
+        if kind in INTEGERS:
+            return int(value)  # the binding gives some of C's ints as bool
         return list(value) if kind == "cpumap" else value
 
     def _struct(self, name: str, value: Any) -> dict[str, Any]:

@@ -49,19 +49,19 @@ class Watch:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        delay, told = _FIRST_DELAY, ""
+        delay, told = _FIRST_DELAY, False
         while not self._stopping.is_set():
             try:
                 deregister = self._open()
             except (LibvirtLost, libvirt.libvirtError) as error:
                 self._connection.close()
-                if told != str(error):
-                    told = str(error)
-                    self._tell(self._lost, told)
+                if not told:
+                    told = True
+                    self._tell(self._lost, str(error))
                 self._stopping.wait(delay)
                 delay = min(delay * 2, _LONGEST_DELAY)
                 continue
-            delay, told = _FIRST_DELAY, ""
+            delay, told = _FIRST_DELAY, True
             self._wait_for_loss()
             self.connected = False
             reason = self._connection.reason or "closed"

@@ -74,6 +74,7 @@ def changed(**members: Any) -> bytes:
         (changed(idempotency_key=""), -32600, "idempotency_key"),
         (changed(progress="yes"), -32600, "progress"),
         (changed(params={"x": "y" * 5000}), 8, "4096"),
+        (changed(params={"flags": 1}).replace(b'{"flags":1}', b'{"x":' + b"[" * 900 + b"]" * 900 + b"}"), -32602, "x"),
     ],
 )
 async def test_a_bad_request_gets_its_own_error(sender: Sender, body: bytes, code: int, says: str) -> None:
@@ -92,6 +93,13 @@ async def test_a_bad_key_gets_an_error(sender: Sender, key: str) -> None:
 async def test_the_answer_carries_the_id_whatever_was_wrong(sender: Sender) -> None:
     assert (await sender.ask(changed(id="abc", params=[])))["id"] == "abc"
     assert (await sender.ask(b"no"))["id"] is None
+
+
+async def test_a_notification_is_not_answered_even_when_it_is_wrong(sender: Sender) -> None:
+    for wrong in ({"params": [1]}, {"deadline": "tomorrow"}, {"params": {"x": 1}}):
+        sender.send(changed(id=..., **wrong))
+    assert (await sender.ask(changed(id="after")))["id"] == "after"
+    assert len(sender.answers) == 1
 
 
 async def test_after_a_thousand_malformed_requests_a_good_one_is_answered(sender: Sender, client: Client) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Heard, answering, eventually
+from conftest import Heard, answering, eventually, hearing
 from private_libvirtd import PrivateLibvirtd
 
 from app.service import running
@@ -10,6 +10,7 @@ from app.settings import Settings
 from libvirt_amqp import errors
 from libvirt_amqp.client import Client
 from libvirt_amqp.keys import Address
+from libvirt_amqp.messages import timestamp
 from qemu.conftest import AGENT, CONNECT, HOST, Qemu, assert_contiguous, seconds_between, virsh, words_of
 
 KEEPALIVE_SECONDS = 20
@@ -107,15 +108,19 @@ async def test_a_libvirtd_that_comes_later_is_found(
 
 
 async def test_nothing_is_said_before_libvirt_has_told_the_hosts_name(
-    broker_url: str, client: Client, fresh_daemon: PrivateLibvirtd, tmp_path: Path
+    broker_url: str, client: Client, fresh_daemon: PrivateLibvirtd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with running(_settings(broker_url, tmp_path, uri=fresh_daemon.test_uri)) as agent:
-        await eventually(lambda: agent._hypervisor.open_calls == 0)
+    settings = _settings(broker_url, tmp_path, uri=fresh_daemon.test_uri)
+    async with hearing(broker_url) as heard, running(settings) as agent:
+        await eventually(lambda: "host_name_unknown" in capsys.readouterr().out)
         assert agent.host == ""
+        came = timestamp()
         fresh_daemon.start()
         await eventually(lambda: agent.host)
         await answering(broker_url, agent.host)
         assert await client.call(Address(agent.host, "connect"), "virConnectGetHostname") == agent.host
+        await heard.of_type("agent.heartbeat")
+        assert min(m.body["time"] for m in heard if m.key.startswith(Address(agent.host, "agent").key())) > came
 
 
 async def test_a_frozen_libvirtd_is_noticed_by_keepalive_and_found_when_it_thaws(

@@ -5,10 +5,12 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from app.events.kinds import FIELDS, kinds
+from app.events.kinds import ENUMS, FIELDS, kinds
+from app.handlers.access import Access
 from app.handlers.calling import is_in_binding
 from app.handlers.rooms import ROOMS, SPECIAL
 from libvirt_amqp import catalogue, schema
+from libvirt_amqp.errors import Denied
 from libvirt_amqp.objects import CLASSES
 
 API = Path("/usr/share/libvirt/api")
@@ -65,6 +67,23 @@ def test_what_libvirt_refuses_on_a_read_only_connection_is_known(api: catalogue.
     assert functions["virDomainGetXMLDesc"].writes({"flags": libvirt.VIR_DOMAIN_XML_SECURE})
     agent = libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT
     assert functions["virDomainInterfaceAddresses"].writes({"source": agent})
+
+
+def test_every_secure_flag_needs_the_permission_for_secrets(api: catalogue.Catalogue) -> None:
+    access = Access(full=True, secrets=False)
+    secure = [f for f in api.served().values() if f.name.endswith("GetXMLDesc") and f.name.startswith("virDomain")]
+    refused = []
+    for function in secure:
+        if function.name == "virDomainBackupGetXMLDesc":
+            continue  # has no such flag
+        with pytest.raises(Denied, match="SECRETS"):
+            access.check(function, {"flags": libvirt.VIR_DOMAIN_XML_SECURE})
+        refused.append(function.name)
+    assert len(refused) == 5
+
+
+def test_every_enum_of_an_event_is_one_of_libvirts(api: catalogue.Catalogue) -> None:
+    assert [enum for enum in ENUMS.values() if not api.names(enum)] == []
 
 
 def test_every_method_has_a_schema(api: catalogue.Catalogue) -> None:
