@@ -126,5 +126,8 @@ async def hearing(url: str, key: str = "#") -> AsyncIterator[Heard]:
         task = asyncio.create_task(listen())
         await ready.wait()
         await asyncio.sleep(0.2)  # the bindings are made by then: a subscriber cannot see its own
-        yield heard
-        task.cancel()
+        try:
+            yield heard
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

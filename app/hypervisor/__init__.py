@@ -1,6 +1,7 @@
 """The libvirt door: the event loop's thread, a watched connection for events, lanes of workers for everything else."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from app.hypervisor.connection import Connection, Facts
 from app.hypervisor.identities import identity, is_object
 from app.hypervisor.lanes import ConnectionDied, Job, Lane, Work
 from app.hypervisor.watch import Watch
-from libvirt_amqp.errors import CallError
+from libvirt_amqp.errors import CallError, LibvirtLost
 
 __all__ = [
     "CALLS",
@@ -73,8 +74,12 @@ class Hypervisor:
         def on_lost(reason: str) -> None:
             self.since = datetime.now(UTC)
             lost(reason)
+            self.refuse_waiting(LibvirtLost(f"libvirt was lost: {reason}"))
 
-        self._watch = Watch(self._connect(), register, loop, on_found, on_lost)
+        def on_learned(facts: Facts) -> None:
+            self.facts = facts
+
+        self._watch = Watch(self._connect(), register, loop, on_found, on_lost, on_learned)
 
     def submit(self, job: Job, lane: str) -> None:
         """On the loop: queue a job.  Raises Busy."""
@@ -121,6 +126,7 @@ class Hypervisor:
         await asyncio.to_thread(self._join)
 
     def _join(self) -> None:
+        end = time.monotonic() + _JOIN_SECONDS
         for part in (self._watch, *self._lanes.values()):
             if part is not None:
-                part.join(_JOIN_SECONDS)
+                part.join(max(0.0, end - time.monotonic()))

@@ -83,20 +83,23 @@ class Connection:
         return self.lost.is_set()
 
     def facts(self) -> Facts:
-        """Ask the connection what it is connected to."""
+        """Ask the connection what it is connected to: only what is answered at once."""
         handle = self.open()
-        try:
-            hypervisor = _version(handle.getVersion())
-        except libvirt.libvirtError:  # a driver without an answer
-            hypervisor = None
         return Facts(
             uri=handle.getURI(),
             driver=handle.getType(),
             hostname=handle.getHostname(),
             library_version=_version(libvirt.getVersion()),
             daemon_version=_version(handle.getLibVersion()),
-            hypervisor_version=hypervisor,
+            hypervisor_version=None,
         )
+
+    def hypervisor_version(self) -> str | None:
+        """Ask for the version of the hypervisor, which may take seconds; None where a driver has no answer."""
+        try:
+            return _version(self.open().getVersion())
+        except (libvirt.libvirtError, LibvirtLost):
+            return None
 
     def close(self) -> None:
         """Let go of the connection.  Every libvirt object made from it has to be gone, or it stays open."""

@@ -6,6 +6,7 @@ come back in bursts: one wake-up of the loop for all that finished meanwhile.
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -16,7 +17,7 @@ from typing import Any
 import libvirt
 
 from app.hypervisor.connection import Connection
-from libvirt_amqp.errors import Busy, CallError, DeadlinePassed
+from libvirt_amqp.errors import Busy, CallError, DeadlinePassed, LibvirtLost
 
 Work = Callable[[libvirt.virConnect], Any]
 
@@ -134,6 +135,7 @@ class Lane:
                 self._idle -= 1
             if job is None:
                 break
+            _open(connection)
             if job.claim():
                 _run(job, connection)
                 self._hand_back(job)
@@ -161,6 +163,12 @@ class Lane:
         for job in jobs:
             self._open_jobs.discard(job)
             job.done(job)
+
+
+def _open(connection: Connection) -> None:
+    """Open the connection before a job is taken: beside a frozen daemon this hangs, and a taken job would with it."""
+    with contextlib.suppress(LibvirtLost):  # _run tries again, and tells
+        connection.open()
 
 
 def _run(job: Job, connection: Connection) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import libvirt
@@ -19,21 +20,26 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.1, 0.8
 
 
 class Watch:
-    """Runs until `stop`.  `register`, and what it returns, run in this thread; `found` and `lost` on the loop."""
+    """Runs until `stop`.  `register`, and what it returns, run in this thread; the others on the loop.
 
-    def __init__(
+    `found` and `lost` report, `learned` completes what `found` was told.
+    """
+
+    def __init__(  # noqa: PLR0913 (what it watches, and whom it tells)
         self,
         connection: Connection,
         register: Callable[[libvirt.virConnect], Callable[[], None]],
         loop: asyncio.AbstractEventLoop,
         found: Callable[[Facts], None],
         lost: Callable[[str], None],
+        learned: Callable[[Facts], None],
     ) -> None:
         self._connection = connection
         self._register = register
         self._loop = loop
         self._found = found
         self._lost = lost
+        self._learned = learned
         self._stopping = threading.Event()
         self.connected = False
         self._thread = threading.Thread(target=self._run, name="libvirt-watch", daemon=True)
@@ -71,11 +77,13 @@ class Watch:
             self._connection.close()
 
     def _open(self) -> Callable[[], None]:
+        """Register first: what the hypervisor's version costs (a probe of QEMU, seconds) would be time unheard."""
         handle = self._connection.open()
         facts = self._connection.facts()
         deregister = self._register(handle)
         self.connected = True
         self._tell(self._found, facts)
+        self._tell(self._learned, replace(facts, hypervisor_version=self._connection.hypervisor_version()))
         return deregister
 
     def _wait_for_loss(self) -> None:
