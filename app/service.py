@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -55,7 +56,7 @@ class Agent:
             "agent_started",
             host=self.host,
             broker=describe(url),
-            uri=self._settings.uri,
+            uri=_without_password(self._settings.uri),
             access=self._settings.access,
             secrets=self._settings.secrets,
             epoch=self._state.epoch,
@@ -141,7 +142,9 @@ class Agent:
             self._stream.tell_lost(lost)
 
     def _on_libvirt_found(self, facts: Facts) -> None:
-        log.info("libvirt_connected", uri=facts.uri, driver=facts.driver, libvirt=facts.daemon_version)
+        log.info(
+            "libvirt_connected", uri=_without_password(facts.uri), driver=facts.driver, libvirt=facts.daemon_version
+        )
         if self._stream is not None:
             self._stream.libvirt_found({"versions": versions(self._hypervisor)})
 
@@ -171,6 +174,10 @@ class Agent:
             "lost": self._bus.outbox.lost_total,
             "refused": self._bus.refused,
         }
+
+
+def _without_password(uri: str | None) -> str | None:
+    return re.sub(r"://([^:@/]*):[^@/]*@", r"://\1@", uri) if uri else None
 
 
 @asynccontextmanager

@@ -208,11 +208,21 @@ def _broker_errors() -> Iterator[None]:
         raise BrokerUnavailable(str(error) or type(error).__name__) from error
 
 
+def _parse(url: str) -> URL:
+    """Read a broker's URL.  Raises BrokerUnavailable."""
+    with contextlib.suppress(ValueError):
+        target = URL(url)
+        if target.scheme in {"amqp", "amqps"} and target.host and target.port != 0:
+            return target
+    raise BrokerUnavailable(
+        "the broker's URL needs the form amqp://user:password@host:port/vhost, or amqps://; "
+        "what is special in a user or password is percent-encoded",
+    )
+
+
 async def open_link(url: str, name: str) -> Link:
     """Connect; `name` is what the broker's administrator sees.  Raises BrokerUnavailable, without the password."""
-    target = URL(url)
-    if target.scheme not in {"amqp", "amqps"} or not target.host:
-        raise BrokerUnavailable("the broker's URL needs the form amqp://user:password@host:port/vhost, or amqps://")
+    target = _parse(url)
     if "heartbeat" not in target.query:
         target = target.update_query(heartbeat=HEARTBEAT)
     try:

@@ -17,6 +17,16 @@ from libvirt_amqp.objects import CLASSES, identity_words
 
 _UUID_BYTES = 16
 
+MOST_CELLS, MOST_PEEKED = 1024, 4 * 1024 * 1024
+MOST = {
+    ("virNodeAllocPages", "cellCount"): MOST_CELLS,
+    ("virNodeGetCellsFreeMemory", "maxCells"): MOST_CELLS,
+    ("virNodeGetFreePages", "cellCount"): MOST_CELLS,
+    ("virDomainBlockPeek", "size"): MOST_PEEKED,
+    ("virDomainMemoryPeek", "size"): MOST_PEEKED,
+}
+"""Arguments by which the binding allocates before it asks libvirt: unbounded, one call takes all the host's memory."""
+
 
 class Reference(NamedTuple):
     """An object that an argument names, not looked up yet."""
@@ -33,6 +43,9 @@ def check(function: Function, params: dict[str, Any], host: str) -> dict[str, An
         value = given.pop(name, None)
         if value is not None:
             arguments[name] = _check(name, kind, value, host)
+            most = MOST.get((function.name, name))
+            if most is not None and arguments[name] > most:
+                raise InvalidParams(f"{name}: at most {most} is served, not {value}")
         elif not optional:
             raise InvalidParams(f"{function.name} needs the argument {name!r} ({kind})")
     if given:

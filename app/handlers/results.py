@@ -30,7 +30,9 @@ class Encoder:
 
     def error(self, error: libvirt.libvirtError) -> LibvirtFailed:
         """Return the whole virError, with the names of its numbers, as an error of the contract."""
-        code, domain, message, level, str1, str2, str3, int1, int2 = error.err or (0, 0, str(error), 2, *5 * (None,))
+        # The binding itself failed, without an error of libvirt's, where there is none or its code is 0.
+        whole = error.err if error.err and error.err[0] else (1, 0, str(error), 2, *5 * (None,))
+        code, domain, message, level, str1, str2, str3, int1, int2 = whole
         data = {
             "code": code,
             "codeName": self._codes.get(code),

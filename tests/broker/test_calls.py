@@ -108,6 +108,13 @@ async def test_libvirts_error_comes_whole(client: Client) -> None:
         (Address("h1", "domain", ("x",)), "virDomainGetInfo", {}, errors.InvalidRequest, "uuid"),
         (Address("any", "connect"), "virConnectGetHostname", {}, errors.Denied, "lookups"),
         (Address("h1", "agent"), "snapshot", {}, errors.NotSupported, "not supported"),
+        (
+            CONNECT,
+            "virNodeGetFreePages",
+            {"pages": [4], "startCell": 0, "cellCount": 2**31},
+            errors.InvalidParams,
+            "1024",
+        ),
         (Address("h1", "agent"), "dance", {}, errors.MethodNotFound, "ping"),
     ],
 )

@@ -58,6 +58,7 @@ async def test_every_failure_has_an_exit_code_and_one_line(broker_url: str) -> N
         ("ping", "nobody"): (4, "no agent"),
         ("--broker", f"amqp://127.0.0.1:{free_port()}/", "ping", "h1"): (3, "127.0.0.1"),
         ("--broker", "nonsense", "ping", "h1"): (3, "amqp://"),
+        ("--broker", "amqp://u:sekret@x:abc/", "ping", "h1"): (3, "amqp://"),
     }
     for arguments, (code, says) in failures.items():
         got, _, err = await cli(broker_url, *arguments)
