@@ -23,6 +23,7 @@ class Request(NamedTuple):
     params: dict[str, Any]
     deadline: float
     idempotency_key: str | None
+    wants_progress: bool
 
     @property
     def is_for_any_host(self) -> bool:
@@ -75,7 +76,8 @@ def read(body: dict[str, Any], routing_key: str, host: str) -> Request:
     params = body.get("params", {})
     if not isinstance(params, dict):
         raise InvalidParams("params is an object of arguments by name; positional ones are not served")
-    return Request(key, words, params, _deadline(body.get("deadline")), body.get("idempotency_key"))
+    deadline = _deadline(body.get("deadline"))
+    return Request(key, words, params, deadline, body.get("idempotency_key"), body.get("progress", False))
 
 
 def _check_envelope(body: dict[str, Any]) -> None:

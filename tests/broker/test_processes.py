@@ -34,6 +34,10 @@ class Process:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen([COMMAND, "serve"], env=os.environ | environment, stderr=log)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
