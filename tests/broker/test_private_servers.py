@@ -1,8 +1,8 @@
 """The servers that tests are made with leave nothing behind, whatever happens to them."""
 
+import asyncio
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -44,8 +44,10 @@ sys.path.insert(0, {str(SCRIPTS)!r})
 from private_rabbitmq import PrivateRabbitMQ
 with PrivateRabbitMQ(): pass"""
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    process = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, env=environment, stderr=asyncio.subprocess.DEVNULL
+    )
     await eventually(lambda: list(tmp_path.glob("*/output")))
     process.send_signal(signal.SIGINT)
-    await eventually(lambda: process.poll() is not None, 30)
-    assert not list(tmp_path.iterdir())
+    await process.wait()
+    await eventually(lambda: not list(tmp_path.iterdir()))
