@@ -38,8 +38,8 @@ class PrivateLibvirtd(PrivateProcess):
 
     def __init__(self, cache: Path | None = None) -> None:
         super().__init__()
-        self.cache = cache or self.folder / "cache"
-        self.socket = self.folder / "run" / "libvirt" / "libvirt-sock"
+        self.cache = cache or self._path / "cache"
+        self.socket = self._path / "run" / "libvirt" / "libvirt-sock"
         self._write_configuration()
 
     @property
@@ -53,31 +53,31 @@ class PrivateLibvirtd(PrivateProcess):
         return f"test+unix:///default?socket={self.socket}"
 
     def _command(self) -> list[str | Path]:
-        return [PROGRAM, "-f", self.folder / "libvirtd.conf", "-t", "0"]
+        return [PROGRAM, "-f", self._path / "libvirtd.conf", "-t", "0"]
 
     def _identity(self) -> dict[str, Any]:
         return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
 
     def _write_configuration(self) -> None:
         for name in ("run", "cache", "data", "config/libvirt"):
-            (self.folder / name).mkdir(parents=True)
+            (self._path / name).mkdir(parents=True)
         # Without a uuid of its own it would be the machine's, and a migration between two of them is refused.
-        (self.folder / "libvirtd.conf").write_text(f'host_uuid = "{uuid.uuid4()}"\nlog_outputs = "3:stderr"\n')
+        (self._path / "libvirtd.conf").write_text(f'host_uuid = "{uuid.uuid4()}"\nlog_outputs = "3:stderr"\n')
         # Else a virtlogd would be started beside it.
-        (self.folder / "config" / "libvirt" / "qemu.conf").write_text('stdio_handler = "file"\n')
+        (self._path / "config" / "libvirt" / "qemu.conf").write_text('stdio_handler = "file"\n')
         if os.geteuid() == 0:
-            for path in (self.folder, *self.folder.rglob("*")):
+            for path in (self._path, *self._path.rglob("*")):
                 os.chown(path, NOBODY, NOBODY)
 
     def _environment(self) -> dict[str, str]:
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
-            "HOME": str(self.folder),
-            "XDG_RUNTIME_DIR": str(self.folder / "run"),
-            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "HOME": str(self._path),
+            "XDG_RUNTIME_DIR": str(self._path / "run"),
+            "XDG_CONFIG_HOME": str(self._path / "config"),
             "XDG_CACHE_HOME": str(self.cache),
-            "XDG_DATA_HOME": str(self.folder / "data"),
+            "XDG_DATA_HOME": str(self._path / "data"),
         }
 
     def _is_open(self) -> bool:

@@ -32,7 +32,7 @@ class PrivateProcess:
 
     def __init__(self) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix=self.prefix)
-        self.folder = Path(self._temporary.name)
+        self._path = Path(self._temporary.name)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,7 +46,7 @@ class PrivateProcess:
             with self._log.open("ab") as output:
                 self._process = process = subprocess.Popen(
                     self._command(),
-                    cwd=self.folder,
+                    cwd=self._path,
                     env=self._environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -107,7 +107,7 @@ class PrivateProcess:
 
     @property
     def _log(self) -> Path:
-        return self.folder / "output"
+        return self._path / "output"
 
     def _command(self) -> list[str | Path]:
         raise NotImplementedError
@@ -124,7 +124,7 @@ class PrivateProcess:
 
     def _is_ours(self, entry: Path) -> bool:
         """Say whether a process names the folder; one that has ended and was not waited for names nothing."""
-        folder = f"{self.folder}/".encode()
+        folder = f"{self._path}/".encode()
         return entry.name != str(os.getpid()) and any(folder in _read(entry / name) for name in ("cmdline", "environ"))
 
     def _group(self) -> list[int]:

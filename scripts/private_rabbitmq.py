@@ -60,16 +60,16 @@ class PrivateRabbitMQ(PrivateProcess):
 
     def _write_configuration(self, extra: str, plugins: tuple[str, ...]) -> None:
         for name in ("home", "log", "mnesia"):
-            (self.folder / name).mkdir()
-        cookie = self.folder / "home" / ".erlang.cookie"
+            (self._path / name).mkdir()
+        cookie = self._path / "home" / ".erlang.cookie"
         cookie.write_text(os.urandom(16).hex())
         cookie.chmod(0o400)
-        (self.folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
+        (self._path / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
         settings = f"listeners.tcp.1 = 127.0.0.1:{self.port}\nlog.console = false\n{extra}"
-        (self.folder / "rabbitmq.conf").write_text(settings)
+        (self._path / "rabbitmq.conf").write_text(settings)
 
     def _environment(self) -> dict[str, str]:
-        folder = self.folder
+        folder = self._path
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",

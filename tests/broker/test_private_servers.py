@@ -20,14 +20,14 @@ def test_a_closed_node_leaves_no_process_and_no_folder() -> None:
     assert broker.processes()
     broker.close()
     assert not broker.processes()
-    assert not broker.folder.exists()
+    assert not broker._path.exists()
 
 
 def test_a_frozen_node_can_be_closed() -> None:
     with PrivateRabbitMQ() as broker:
         broker.freeze()
     assert not broker.processes()
-    assert not broker.folder.exists()
+    assert not broker._path.exists()
 
 
 def test_a_node_that_does_not_start_says_why_and_leaves_nothing() -> None:
@@ -35,7 +35,7 @@ def test_a_node_that_does_not_start_says_why_and_leaves_nothing() -> None:
     with pytest.raises(ServerFailed, match="RabbitMQ did not start"):
         broker.start()
     assert not broker.processes()
-    assert not broker.folder.exists()
+    assert not broker._path.exists()
 
 
 async def test_an_interrupt_during_the_start_leaves_nothing(tmp_path: Path) -> None:

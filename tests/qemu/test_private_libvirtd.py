@@ -16,4 +16,4 @@ def test_a_guest_survives_its_daemon_and_ends_with_the_close(daemon: PrivateLibv
     own.freeze()
     own.close()
     assert not own.processes()
-    assert not own.folder.exists()
+    assert not own._path.exists()
