@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from libvirt_amqp import catalogue
-from libvirt_amqp.cli import run
+from libvirt_amqp.cli import SECONDS, broker_again, run
 from libvirt_amqp.client import Client, connect
 from libvirt_amqp.errors import LibvirtFailed
 from libvirt_amqp.keys import Address
-from libvirt_amqp.objects import CLASSES, identity_words
+from libvirt_amqp.objects import CLASSES, ObjectClass, identity_words
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _BY_NAME = {
@@ -29,8 +29,11 @@ _PARENTS = {"pool": "storage-pool", "domain": "domain", "network": "network"}
 @click.argument("object_", metavar="OBJECT")
 @click.argument("method")
 @click.argument("arguments", metavar="[NAME=VALUE]...", nargs=-1)
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds within which the call has to start.")
+@click.option(
+    "--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds within which the call has to start."
+)
 @click.option("--raw", is_flag=True, help="Print a string as it is (XML), not as JSON.")
+@broker_again
 @click.pass_obj
 def command(  # noqa: PLR0913 (an option each)
     broker: str,
@@ -45,10 +48,11 @@ def command(  # noqa: PLR0913 (an option each)
     """Call METHOD, a C function of libvirt, on an OBJECT of HOST and print its result as JSON.
 
     \b
-    OBJECT   connect, agent, or CLASS/IDENTITY:
-             domain/NAME-OR-UUID-OR-ID          network/NAME-OR-UUID        storage-pool/NAME-OR-UUID
-             storage-vol/POOL/NAME              domain-snapshot/DOMAIN/NAME network-port/NETWORK/UUID
-             interface/NAME  node-device/NAME   nwfilter/NAME-OR-UUID       secret/UUID
+    OBJECT   connect, agent, or CLASS/IDENTITY; DOMAIN, NETWORK, POOL are a name or a uuid, DOMAIN also an id:
+             domain/DOMAIN  domain-snapshot/DOMAIN/NAME  domain-checkpoint/DOMAIN/NAME
+             network/NETWORK  network-port/NETWORK/UUID  interface/NAME
+             storage-pool/POOL  storage-vol/POOL/NAME  node-device/NAME  secret/UUID
+             nwfilter/NAME  nwfilter/UUID  nwfilter-binding/PORTDEV
     VALUE    a string as it is; numbers, lists, objects as JSON; flags also by name, joined by |;
              @FILE for the contents of a file
 
@@ -118,13 +122,21 @@ async def resolve(client: Client, host: str, text: str) -> Address:
         raise click.UsageError(f"{name!r} is no class of objects ({', '.join(CLASSES)} are)")
     parts = rest.split("/", 1) if cls.parent is not None else [rest] if rest else []
     if len(parts) != cls.words or not all(parts):
-        raise click.UsageError(f"{text!r}: a {name} is written {'/'.join([name, *cls.kinds])}")
+        raise click.UsageError(f"{text!r}: a {name} is written {_written(cls)}")
     if cls.parent is not None:
         parent = await _one(client, host, _PARENTS[cls.parent], parts[0])
         return Address(host, name, (parent, parts[1]))
     if not parts or cls.word != "uuid":
         return Address(host, name, tuple(parts))
     return Address(host, name, (await _one(client, host, name, parts[0]),))
+
+
+def _written(cls: ObjectClass) -> str:
+    """Return how people write an object of a class: `domain-snapshot/<name, uuid or id>/<name>`."""
+    by_name = {name: "<name, uuid or id>" if name == "domain" else "<name or uuid>" for name in _BY_NAME}
+    parent = [by_name[_PARENTS[cls.parent]]] if cls.parent is not None else []
+    own = [by_name.get(cls.name, f"<{cls.word}>")] if cls.word is not None else []
+    return "/".join((cls.name, *parent, *own))
 
 
 async def _one(client: Client, host: str, cls: str, text: str) -> str:
