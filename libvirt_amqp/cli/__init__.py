@@ -15,7 +15,7 @@ from libvirt_amqp.broker import DEFAULT_URL, BrokerUnavailable
 from libvirt_amqp.errors import CallError, NoAnswer, Unroutable
 
 EXIT_ERROR, EXIT_BROKER, EXIT_NO_AGENT = 1, 3, 4
-_COMMANDS = ("serve", "watch", "call", "hosts", "ping", "schema")
+_COMMANDS = ("serve", "watch", "call", "hosts", "ping", "console", "download", "upload", "screenshot", "schema")
 
 
 class Seconds(click.FloatRange):

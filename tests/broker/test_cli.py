@@ -115,3 +115,24 @@ async def test_watch_shows_what_happens_as_json_lines(broker_url: str) -> None:
     assert line["body"]["type"] == "org.libvirt.domain.lifecycle"
     process.terminate()
     await process.wait()
+
+
+async def test_an_object_is_found_on_whichever_host_has_it(broker_url: str) -> None:
+    for name in ("test", TEST_UUID):
+        code, out, _ = await cli(broker_url, "call", "any", f"domain/{name}", "virDomainGetName")
+        assert (code, json.loads(out)) == (0, "test")
+    code, _, err = await cli(broker_url, "call", "any", "node-device/computer", "virNodeDeviceGetName")
+    assert code == 2
+    assert "can be found" in err
+
+
+async def test_a_screenshot_becomes_a_file(broker_url: str, tmp_path: Path) -> None:
+    code, _, err = await cli(broker_url, "screenshot", "h1", "test", str(tmp_path / "screen.png"))
+    assert code == 0
+    assert "image/png" in err
+    assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG")
+
+
+async def test_a_call_with_progress_gives_its_result(broker_url: str) -> None:
+    code, out, _ = await cli(broker_url, "call", "--progress", "h1", "domain/test", "virDomainGetName")
+    assert (code, json.loads(out)) == (0, "test")

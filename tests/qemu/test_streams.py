@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker.test_processes import Process
+from broker.test_processes import COMMAND, Process
 from conftest import Start, answering, eventually
 from private_libvirtd import PrivateLibvirtd
 
@@ -20,7 +20,7 @@ from libvirt_amqp import errors
 from libvirt_amqp.client import Client
 from libvirt_amqp.keys import Address
 from libvirt_amqp.streams import Hole, open_stream
-from qemu.conftest import CONNECT, Qemu
+from qemu.conftest import CONNECT, HOST, Qemu
 
 MIB = 1024 * 1024
 SPARSE = 1
@@ -230,6 +230,43 @@ async def test_no_more_streams_are_open_than_the_agent_allows(
     with pytest.raises(errors.Busy, match="1 streams are open"):
         await open_stream(client, volume, "virStorageVolDownload", {"offset": 0, "length": 0})
     await stream.abort()
+
+
+async def test_the_command_line_carries_volumes_and_consoles(
+    broker_url: str, client: Client, new_volume: Volume, tmp_path: Path
+) -> None:
+    volume = await new_volume(3 * MIB)
+    path = Path(await client.call(volume, "virStorageVolGetPath"))
+    there = f"{path.parent.name}/v"
+    (tmp_path / "up").write_bytes(content := os.urandom(MIB) + bytes(MIB) + os.urandom(MIB))
+    await _command(broker_url, "upload", HOST, there, str(tmp_path / "up"))
+    assert path.read_bytes() == content
+    for option in ("--sparse", "--broker"):
+        more = [option] if option == "--sparse" else [option, broker_url]
+        await _command(broker_url, "download", *more, HOST, there, str(tmp_path / "down"))
+        assert (tmp_path / "down").read_bytes() == content
+
+
+async def test_the_command_line_talks_to_a_guest(broker_url: str, echo_guest: Address) -> None:
+    console = await asyncio.create_subprocess_exec(
+        *[COMMAND, "console", HOST, echo_guest.words[0]],
+        env=os.environ | {"LIBVIRT_AMQP_BROKER_URL": broker_url},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert console.stdin is not None
+    assert console.stdout is not None
+    console.stdin.write(b"hello")
+    await console.stdin.drain()
+    assert await asyncio.wait_for(console.stdout.readexactly(5), 20) == b"hello"
+    console.terminate()
+    await console.wait()
+
+
+async def _command(url: str, *arguments: str) -> None:
+    environment = os.environ | {"LIBVIRT_AMQP_BROKER_URL": url}
+    command = await asyncio.create_subprocess_exec(COMMAND, *arguments, env=environment)
+    assert await asyncio.wait_for(command.wait(), 60) == 0
 
 
 async def test_a_screenshot_of_the_test_driver_is_a_picture(client: Client, start_agent: Start) -> None:

@@ -5,8 +5,8 @@ from click.testing import CliRunner
 from app.events.kinds import kinds as agents_kinds
 from libvirt_amqp import catalogue
 from libvirt_amqp.cli import group
-from libvirt_amqp.cli.call import _written
 from libvirt_amqp.cli.kinds import OPEN, known
+from libvirt_amqp.cli.objects import _written
 from libvirt_amqp.cli.watch import check_filters
 from libvirt_amqp.keys import EVENTS, STATS
 from libvirt_amqp.objects import CLASSES
