@@ -23,7 +23,7 @@ check: ## format, lint and types
 	@$(PYTHON) -m ruff format --check . && $(PYTHON) -m ruff check . && $(PYTHON) -m mypy && $(PYTHON) -m mypy scripts
 
 bench: ## what things cost, beside bare programs in the same run
-	@scripts/install agent broker
+	@scripts/install agent broker qemu
 	@for program in bench/bench_*.py; do $(PYTHON) $$program; done
 
 catalogue: ## extract libvirt's API anew from the installed libvirt-dev
