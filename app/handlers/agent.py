@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from libvirt_amqp.errors import CallError, InvalidParams, MethodNotFound, NotSupported
-from libvirt_amqp.schema import openrpc
+from libvirt_amqp.schema.calls import openrpc
 
 Answer = Callable[[], Any]
 

@@ -200,7 +200,7 @@ async def test_secrets_need_a_setting_of_their_own(client: Client, start_agent: 
 
 async def test_discovery_describes_every_method(client: Client) -> None:
     document = await client.call(Address("h1", "agent"), "rpc.discover")
-    assert len(document["methods"]) == 380
+    assert len(document["methods"]) == 382
 
 
 async def test_a_notification_is_carried_out_and_never_answered(client: Client) -> None:
