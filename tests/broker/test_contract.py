@@ -72,14 +72,12 @@ ON_A_DOMAIN: dict[str, dict[str, Any]] = {
     "virDomainPinVcpu": {"vcpu": 0, "cpumap": [True, False]},
     "virDomainSuspend": {},
     "virDomainResume": {},
-    "virDomainSetBlockIoTune": {"disk": "vda", "params": {"total_bytes_sec": 5000}},
+    "virDomainSetBlockIoTune": {"disk": "vda", "params": {"total_bytes_sec": 5000, "total_bytes_sec_max": 6000}},
     "virDomainGetBlockIoTune": {"disk": "vda"},
     "virDomainSetMemory": {"memory": 2097152},
     "virDomainSetSchedulerParameters": {"params": {"weight": 77}},
     "virDomainSnapshotCreateXML": {"xmlDesc": "<domainsnapshot/>"},
     "virDomainListAllSnapshots": {},
-    "virDomainCheckpointCreateXML": {"xmlDesc": "<domaincheckpoint/>"},
-    "virDomainListAllCheckpoints": {},
 }
 
 
@@ -96,6 +94,10 @@ async def test_results_and_arguments_are_as_the_openrpc_document_says(client: Cl
 
 
 async def test_objects_of_other_classes_are_as_the_openrpc_document_says(client: Client) -> None:
+    checkpoint = await client.call(TEST, "virDomainCheckpointCreateXML", {"xmlDesc": "<domaincheckpoint/>"})
+    check_result("virDomainCheckpointCreateXML", checkpoint)
+    check_result("virDomainListAllCheckpoints", await client.call(TEST, "virDomainListAllCheckpoints"))
+    await client.call(Address.of(checkpoint), "virDomainCheckpointDelete")
     pool = Address.of((await client.call(CONNECT, "virConnectListAllStoragePools"))[0])
     xml = "<volume><name>contract.img</name><capacity>1048576</capacity></volume>"
     volume = await client.call(pool, "virStorageVolCreateXML", {"xmlDesc": xml})
