@@ -7,6 +7,7 @@ import click
 
 from libvirt_amqp import catalogue
 from libvirt_amqp.schema import calls, channels
+from libvirt_amqp.schema.types import components
 
 
 @click.group("schema")
@@ -22,7 +23,7 @@ def command() -> None:
 def openrpc(methods: tuple[str, ...]) -> None:
     """Print the OpenRPC document of all calls, or the description of the METHODS named.
 
-    What the agent's method rpc.discover returns.
+    The document is what the agent's method rpc.discover returns; a single method comes with the types it refers to.
     """
     document = calls.openrpc()
     if not methods:
@@ -40,7 +41,7 @@ def asyncapi() -> None:
 def _described(document: dict[str, Any], name: str) -> dict[str, Any]:
     for method in document["methods"]:
         if method["name"] == name:
-            return dict(method)
+            return {**method, "components": {"schemas": components(method)}}
     function = catalogue.load().functions.get(name)
     if function is None:
         raise click.BadParameter(f"{name!r} is no function of libvirt and no method of an agent", param_hint="METHODS")

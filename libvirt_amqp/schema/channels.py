@@ -11,6 +11,10 @@ from libvirt_amqp.schema.calls import ABOUT, LICENSE
 from libvirt_amqp.schema.events import NEWS, SAMPLES, Message, libvirts, payload
 from libvirt_amqp.schema.types import ERROR_DATA, REFERENCE, TEXT, Schema, components, described, ref
 
+ABOUT_EVENTS = (
+    "  Events and statistics are CloudEvents in structured JSON mode on libvirt.events and libvirt.stats.  What a newer "
+    "libvirt has and this document has not is published too: under its own name, to the key of its object."
+)
 BINDING_VERSION = "0.3.0"
 _ID: Schema = {"type": ["string", "number", "null"]}
 
@@ -39,7 +43,12 @@ def asyncapi() -> dict[str, Any]:
     messages = {one.type: _message(one) for _, one in published} | {"request": _request(), "reply": _reply()}
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": "libvirt-amqp", "version": __version__, "description": ABOUT, "license": LICENSE},
+        "info": {
+            "title": "libvirt-amqp",
+            "version": __version__,
+            "description": ABOUT + ABOUT_EVENTS,
+            "license": LICENSE,
+        },
         "defaultContentType": CALL_CONTENT_TYPE,
         "servers": {"broker": {"host": "localhost:5672", "protocol": "amqp", "protocolVersion": "0-9-1"}},
         "channels": channels,
@@ -88,7 +97,7 @@ def _on_exchange(exchange: str, words: list[str], message: str, text: str) -> di
         "bindings": {
             "amqp": {
                 "is": "routingKey",
-                "exchange": {"name": exchange, "type": "topic", "durable": True, "autoDelete": False, "vhost": "/"},
+                "exchange": {"name": exchange, "type": "topic", "durable": True, "autoDelete": False},
                 "bindingVersion": BINDING_VERSION,
             },
         },
@@ -103,7 +112,7 @@ def _reply_channel() -> dict[str, Any]:
         "bindings": {
             "amqp": {
                 "is": "queue",
-                "queue": {"durable": False, "exclusive": True, "autoDelete": True, "vhost": "/"},
+                "queue": {"durable": False, "exclusive": True, "autoDelete": True},
                 "bindingVersion": BINDING_VERSION,
             },
         },

@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,15 @@ def test_what_the_agent_returns_is_far_below_its_limit() -> None:
     assert len(orjson.dumps(openrpc())) < 2 * 1024 * 1024
 
 
+def test_the_descriptions_are_not_read_before_somebody_asks() -> None:
+    text = (
+        "import app.service, sys; from app.events.kinds import kinds; from libvirt_amqp import catalogue; "
+        "from libvirt_amqp.schema import descriptions; kinds(catalogue.load()); "
+        "sys.exit(descriptions.load.cache_info().currsize)"
+    )
+    assert subprocess.run([sys.executable, "-c", text], cwd=ROOT, check=False).returncode == 0
+
+
 def test_the_descriptions_are_what_their_script_makes() -> None:
     api = json.loads((ROOT / "libvirt_amqp" / "api.json").read_text())
     made = dump(extract_descriptions.Describer(API, api).run())
@@ -203,8 +214,14 @@ def test_the_command_prints_both_documents_and_single_methods() -> None:
     run = CliRunner().invoke
     assert json.loads(run(command, ["openrpc"]).output) == openrpc()
     assert json.loads(run(command, ["asyncapi"]).output) == asyncapi()
-    assert json.loads(run(command, ["openrpc", "virDomainPinVcpu"]).output) == methods()["virDomainPinVcpu"]
+    printed = json.loads(run(command, ["openrpc", "virDomainSuspend"]).output)
+    assert printed == {**methods()["virDomainSuspend"], "components": {"schemas": {}}}
     assert "handle" in json.loads(run(command, ["openrpc", "virDomainFree"]).output)["x-left-out"]
+
+
+def test_a_single_method_comes_with_the_names_of_its_flags() -> None:
+    printed = json.loads(CliRunner().invoke(command, ["openrpc", "virDomainGetXMLDesc"]).output)
+    assert printed["components"]["schemas"]["virDomainXMLFlags"]["x-names"]["VIR_DOMAIN_XML_SECURE"] == 1
 
 
 @pytest.mark.parametrize("words", [["graphql"], ["openrpc", "virDomainFoo"], ["asyncapi", "x"]])
