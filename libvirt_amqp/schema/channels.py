@@ -12,11 +12,11 @@ from libvirt_amqp.schema.events import NEWS, SAMPLES, Message, libvirts, payload
 from libvirt_amqp.schema.types import ERROR_DATA, REFERENCE, TEXT, Schema, components, described, ref
 
 ABOUT_EVENTS = (
-    "  Events and statistics are CloudEvents in structured JSON mode on libvirt.events and libvirt.stats.  What a newer "
-    "libvirt has and this document has not is published too: under its own name, to the key of its object."
+    "  Events and statistics are CloudEvents in structured JSON mode on libvirt.events and libvirt.stats.  An event of "
+    "a newer libvirt, which this document does not have, is published too: under its own name, to its object's key."
 )
 BINDING_VERSION = "0.3.0"
-_ID: Schema = {"type": ["string", "number", "null"]}
+_ID: Schema = {"description": "An integer of 64 bits or a string.", "type": ["string", "integer", "null"]}
 
 PARAMETERS = {
     "host": "The host, encoded as a word of a key.",
@@ -163,7 +163,10 @@ def _headers(**properties: str) -> Schema:
 def _request() -> dict[str, Any]:
     members: dict[str, Schema] = {
         "jsonrpc": {"const": "2.0"},
-        "id": described(_ID, "comes back in the reply; without it the request is carried out and never answered"),
+        "id": {
+            **_ID,
+            "description": "Comes back in the reply; without it the request is carried out and never answered.",
+        },
         "method": described(TEXT, "the same as the last word of the routing key, decoded"),
         "params": described({"type": "object"}, "arguments by their C names: see the OpenRPC document"),
         "deadline": described(ref("time"), "until when the call has to start; else within 60 s of its arrival"),
