@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from libvirt_amqp.errors import CallError, InvalidParams, MethodNotFound, NotSupported
-from libvirt_amqp.schema import openrpc
+from libvirt_amqp.schema.calls import openrpc
 
 NOT_YET = {"snapshot": "the states of all objects with the sequence they are valid at"}
 """Methods of the contract that this agent does not have yet."""

@@ -14,18 +14,9 @@ from app.handlers.rooms import FINDERS
 from libvirt_amqp.catalogue import INTEGERS, Function
 from libvirt_amqp.errors import InvalidParams
 from libvirt_amqp.objects import CLASSES, identity_words
+from libvirt_amqp.rules import MOST
 
 _UUID_BYTES = 16
-
-MOST_CELLS, MOST_PEEKED = 1024, 4 * 1024 * 1024
-MOST = {
-    ("virNodeAllocPages", "cellCount"): MOST_CELLS,
-    ("virNodeGetCellsFreeMemory", "maxCells"): MOST_CELLS,
-    ("virNodeGetFreePages", "cellCount"): MOST_CELLS,
-    ("virDomainBlockPeek", "size"): MOST_PEEKED,
-    ("virDomainMemoryPeek", "size"): MOST_PEEKED,
-}
-"""Arguments by which the binding allocates before it asks libvirt: unbounded, one call takes all the host's memory."""
 
 
 class Reference(NamedTuple):

@@ -9,7 +9,7 @@ from app.events.kinds import ENUMS, FIELDS, kinds
 from app.handlers.access import Access
 from app.handlers.calling import is_in_binding
 from app.handlers.rooms import ROOMS, SPECIAL
-from libvirt_amqp import catalogue, schema
+from libvirt_amqp import catalogue
 from libvirt_amqp.errors import Denied
 from libvirt_amqp.objects import CLASSES
 
@@ -84,12 +84,6 @@ def test_every_secure_flag_needs_the_permission_for_secrets(api: catalogue.Catal
 
 def test_every_enum_of_an_event_is_one_of_libvirts(api: catalogue.Catalogue) -> None:
     assert [enum for enum in ENUMS.values() if not api.names(enum)] == []
-
-
-def test_every_method_has_a_schema(api: catalogue.Catalogue) -> None:
-    document = schema.openrpc()
-    assert {m["name"] for m in document["methods"]} == set(api.served())
-    assert set(api.structs) | set(CLASSES) == set(document["components"]["schemas"])
 
 
 def test_every_event_id_of_libvirt_has_fields_under_their_c_names(api: catalogue.Catalogue) -> None:
