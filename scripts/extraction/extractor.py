@@ -11,7 +11,7 @@ from extraction.binding import Method, read_binding
 from extraction.c_types import Unplaced
 
 DESCRIPTIONS = ("libvirt-api.xml", "libvirt-qemu-api.xml")
-"""What is extracted.  libvirt-lxc-api.xml is not: its functions hand over file descriptors or change the caller."""
+"""What is extracted; libvirt-lxc-api.xml is not: reviewed.LXC says why."""
 
 PERMISSIONS = Path(__file__).resolve().parents[1] / "permissions.json"
 

@@ -22,6 +22,14 @@ LEFT_OUT = {
 }
 """What cannot be a message, by name, with the reason; the first that fits."""
 
+LXC = {
+    "virDomainLxcEnterCGroup": "moves the calling process into a guest",
+    "virDomainLxcEnterNamespace": "moves the calling process into a guest",
+    "virDomainLxcEnterSecurityLabel": "changes the security label of the calling process",
+    "virDomainLxcOpenNamespace": "passes file descriptors",
+}
+"""Why nothing of libvirt-lxc is in the catalogue: all of it, and the reasons."""
+
 _PEER_TO_PEER = {"use": "virDomainMigrateToURI3", "add_flags": ["VIR_MIGRATE_PEER2PEER"]}
 _MIGRATE = {
     "dconn": "dconnuri",
