@@ -27,6 +27,7 @@ bench: ## what things cost, beside bare programs in the same run
 	@for program in bench/bench_*.py; do $(PYTHON) $$program; done
 
 catalogue: ## extract libvirt's API anew from the installed libvirt-dev
+	@scripts/install agent
 	@$(PYTHON) scripts/extract_catalogue.py
 
 clean: ## remove what `make install` made
