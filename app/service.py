@@ -14,6 +14,7 @@ from app import state
 from app.bus import Bus
 from app.events.stream import Stream
 from app.handlers.access import Access
+from app.handlers.calling import newer_functions
 from app.handlers.dispatcher import Dispatcher
 from app.handlers.repeats import Repeats
 from app.hypervisor import ConnectionDied, Facts, Hypervisor
@@ -62,6 +63,8 @@ class Agent:
         )
         bus = self._bus = Bus(url, self.instance, self._receive)
         api = catalogue.load()
+        if newer := newer_functions(api):
+            log.warning("functions_not_in_catalogue", catalogue=api.libvirt, functions=newer)
         self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
         self._dispatcher = Dispatcher(
             self.host,

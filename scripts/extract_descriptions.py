@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from extract_catalogue import dump
+from extraction.extractor import dump
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE.parent / "libvirt_amqp" / "descriptions.json"

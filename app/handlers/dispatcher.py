@@ -14,7 +14,7 @@ import structlog
 from app.handlers.access import Access
 from app.handlers.agent import AgentMethods
 from app.handlers.arguments import check
-from app.handlers.calling import is_in_binding, make_work, translate
+from app.handlers.calling import is_in_binding, make_work, newer_functions, translate
 from app.handlers.calls import Call, OpenCalls
 from app.handlers.progress import Progress
 from app.handlers.repeats import Repeats, unknown
@@ -85,6 +85,7 @@ class Dispatcher:
         self._hypervisor = hypervisor
         self._replies = replies
         self._functions = catalogue.functions
+        self._newer = dict.fromkeys(newer_functions(catalogue), catalogue.libvirt)
         self._missing = {name for name, f in catalogue.served().items() if not is_in_binding(f)}
         self._encoder = Encoder(catalogue, host)
         self._access = access
@@ -139,6 +140,8 @@ class Dispatcher:
         """Find the function, and refuse it where it does not belong."""
         name, cls = request.key.method, request.key.cls
         function = self._functions.get(name)
+        if name in self._newer:
+            raise MethodNotFound(f"{name} is not in this agent's catalogue, made from libvirt {self._newer[name]}")
         if function is None or function.cls is None:
             raise MethodNotFound(f"{name!r} is no function of libvirt's objects")
         if function.cls not in {cls, "stream"}:
@@ -146,7 +149,7 @@ class Dispatcher:
         if request.is_for_any_host and "LookupBy" not in name:
             raise Denied(f"{name} cannot be called on any host: only lookups can")
         if function.left_out is not None:
-            raise NotSupported(f"{name} is not supported by this agent: {function.left_out}")
+            raise NotSupported(f"{name} is not supported by this agent: {function.left_out}", function.instead)
         if name in self._missing:
             raise NotSupported(f"{name} is not supported by this agent: its libvirt does not have it")
         return function

@@ -59,9 +59,10 @@ FIXED: dict[str, Schema] = {
         "type": "object",
         "properties": {
             "agent": TEXT,
+            "catalogue": {"type": "string", "description": "The libvirt whose functions the agent knows."},
             **{name: {"type": ["string", "null"]} for name in ("libvirt", "library", "hypervisor", "driver")},
         },
-        "required": ["agent", "libvirt", "library", "hypervisor", "driver"],
+        "required": ["agent", "catalogue", "libvirt", "library", "hypervisor", "driver"],
     },
     "libvirt-error": {
         "description": "The whole virError: `data` of an error with the code 1.",

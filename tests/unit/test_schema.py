@@ -11,7 +11,7 @@ import make_api_pages
 import orjson
 import pytest
 from click.testing import CliRunner
-from extract_catalogue import dump
+from extraction.extractor import dump
 from jsonschema import Draft7Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT7
