@@ -53,7 +53,7 @@ class Settings(BaseModel):
     @classmethod
     def _is_amqp(cls, value: SecretStr) -> SecretStr:
         url = URL(value.get_secret_value())
-        if url.scheme not in {"amqp", "amqps"} or not url.host:
+        if url.scheme not in {"amqp", "amqps"} or not url.host or url.port == 0:
             raise ValueError("needs the form amqp://user:password@host:port/vhost, or amqps://")
         return value
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from typing import Any
 
 import click
@@ -14,6 +15,8 @@ from libvirt_amqp.keys import ANY, EVENTS, STATS, encode_word
 from libvirt_amqp.objects import CLASSES
 
 RECONNECT_SECONDS = 1.0
+REFUSED_WITHIN_SECONDS = 1.0
+"""A broker that does not let us listen says so at once; after that it is a broker that was lost."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WORD = re.compile(r"[a-z0-9-]+")
 
@@ -96,20 +99,19 @@ async def _watch(
     *,
     as_json: bool,
 ) -> None:
-    connected = False
+    listening_from: float | None = None
     while True:
         try:
             async with connect(broker, "libvirt-amqp watch") as client:
+                listening_from = listening_from or time.monotonic() + REFUSED_WITHIN_SECONDS
                 async for message in client.subscribe(bindings):
-                    connected = True
                     if is_wanted(message, object_, event):
                         click.echo(as_line(message) if as_json else as_text(message))
         except BrokerUnavailable as error:
-            if not connected:
+            if listening_from is None or time.monotonic() < listening_from:
                 raise
             click.echo(f"libvirt-amqp: {error}; trying again", err=True)
             await asyncio.sleep(RECONNECT_SECONDS)
-            connected = True
 
 
 def is_wanted(message: Message, object_: str | None, event: str | None) -> bool:
