@@ -69,7 +69,7 @@ class PrivateLibvirtd:
         become = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                [PROGRAM, "-f", self._path / "libvirtd.conf", "-t", "0"],
+                self._command(),
                 cwd=self._path,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -135,6 +135,9 @@ class PrivateLibvirtd:
     @property
     def _log(self) -> Path:
         return self._path / "libvirtd.log"
+
+    def _command(self) -> list[str | Path]:
+        return [PROGRAM, "-f", self._path / "libvirtd.conf", "-t", "0"]
 
     def _write_configuration(self) -> None:
         for name in ("run", "cache", "data", "config/libvirt"):
