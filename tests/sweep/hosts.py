@@ -41,7 +41,7 @@ async def every_host(start_agent: Start, daemon: PrivateLibvirtd, devices: tuple
     """Start a second libvirtd, a privileged one, and an agent on each; `devices` are the names of the file's."""
     with (
         PrivateLibvirtd(daemon.cache) as second,
-        PrivilegedLibvirtd() as system,
+        PrivilegedLibvirtd(daemon.cache) as system,
         tempfile.TemporaryDirectory(prefix="sweep-", ignore_cleanup_errors=True) as name,
     ):
         folder = Path(name)

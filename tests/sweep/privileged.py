@@ -13,9 +13,11 @@ from private_libvirtd import NOBODY, PROGRAM, PrivateLibvirtd
 SET_UP = """
 set -e
 mount -t tmpfs none /var
-mkdir -p /var/lib/libvirt /var/log/libvirt /var/cache/libvirt
+learned="$XDG_CACHE_HOME/libvirt/qemu/cache"
+mkdir -p /var/lib/libvirt /var/log/libvirt /var/cache/libvirt/qemu "$learned"
+mount --bind "$learned" /var/cache/libvirt/qemu
 for place in /run /etc/libvirt /etc/passwd /etc/group; do mount --bind "$0$place" $place; done
-for part in ksm hugepages; do mount --bind "$0/mm/$part" /sys/kernel/mm/$part; done
+mount --bind "$0/ksm" /sys/kernel/mm/ksm
 exec "$@"
 """
 USERS = "root:x:0:0::/root:/bin/sh\nlibvirt-qemu:x:0:0::/:/bin/sh\n"
@@ -23,9 +25,6 @@ GROUPS = "root:x:0:\nkvm:x:0:\nlibvirt-qemu:x:0:\n"
 KSM = {"run": 0, "pages_to_scan": 100, "sleep_millisecs": 20, "merge_across_nodes": 1} | dict.fromkeys(
     ("pages_shared", "pages_sharing", "pages_unshared", "pages_volatile", "full_scans"), 0
 )
-
-
-HUGE_PAGES = {"nr_hugepages": 0, "free_hugepages": 0}
 
 
 class PrivilegedLibvirtd(PrivateLibvirtd):
@@ -49,9 +48,8 @@ class PrivilegedLibvirtd(PrivateLibvirtd):
         self._write("etc/libvirt/qemu.conf", 'stdio_handler = "file"\ncgroup_controllers = [ ]\nnamespaces = [ ]\n')
         self._write("etc/passwd", USERS)
         self._write("etc/group", GROUPS)
-        for folder, files in (("ksm", KSM), ("hugepages/hugepages-2048kB", HUGE_PAGES)):
-            for name, value in files.items():
-                self._write(f"mm/{folder}/{name}", f"{value}\n")
+        for name, value in KSM.items():
+            self._write(f"ksm/{name}", f"{value}\n")
 
     def _write(self, name: str, text: str) -> None:
         path = self._path / name

@@ -1,20 +1,21 @@
 """Domains: what happens to their disks while they run."""
 
 from conftest import eventually
-from sweep.guests import disk_xml, disks, guest_xml, says, started
+from sweep.boot import BootSector
+from sweep.guests import boot_disk, disk_xml, disks, guest_xml, says, started
 from sweep.hosts import Hosts
 from sweep.sweep import Sweep
 
 from libvirt_amqp.objects import Identity
 
-SHALLOW, PIVOT, ACTIVE, TRANSIENT = 1, 2, 4, 32
+PIVOT, ACTIVE, TRANSIENT = 2, 4, 4
 DISK_ONLY, NO_METADATA = 16, 4
 SNAPSHOT_XML = "<domainsnapshot><name>{}</name></domainsnapshot>"
 
 
 async def figures(sweep: Sweep, hosts: Hosts) -> None:
-    (path,) = await disks(sweep, hosts, "figures", "a")
-    domain = await started(sweep, hosts, guest_xml("figures", disk_xml(path)))
+    path = boot_disk(hosts, "figures.img", BootSector().image())
+    domain = await started(sweep, hosts, guest_xml("figures", disk_xml(path, kind="raw")))
     await sweep.ok(domain, "virDomainBlockStats", disk="vda")
     await sweep.ok(domain, "virDomainBlockStatsFlags", disk="vda")
     await sweep.ok(domain, "virDomainGetBlockInfo", disk="vda")

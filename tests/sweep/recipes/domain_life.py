@@ -50,6 +50,7 @@ async def on_qemu(sweep: Sweep, hosts: Hosts) -> None:
         "virDomainReset",
         "virDomainInjectNMI",
         "virDomainGetControlInfo",
+        "virDomainGetLaunchSecurityInfo",
         "virDomainDestroy",
     )
     await becomes(sweep, domain, SHUTOFF)
@@ -68,12 +69,10 @@ async def questions(sweep: Sweep, hosts: Hosts) -> None:
             domain,
             "virDomainGetID",
             "virDomainGetInfo",
-            "virDomainGetJobInfo",
             "virDomainGetMaxMemory",
             "virDomainGetMaxVcpus",
             "virDomainGetName",
             "virDomainGetOSType",
-            "virDomainGetSchedulerType",
             "virDomainGetState",
             "virDomainGetUUID",
             "virDomainGetUUIDString",
@@ -93,9 +92,9 @@ async def questions(sweep: Sweep, hosts: Hosts) -> None:
     await sweep.each(
         domain,
         "virDomainGetDiskErrors",
+        "virDomainGetSchedulerType",
         "virDomainGetFSInfo",
         "virDomainGetHostname",
-        "virDomainGetLaunchSecurityInfo",
         "virDomainGetTime",
     )
 
@@ -111,7 +110,7 @@ async def without_a_driver(sweep: Sweep, hosts: Hosts) -> None:
     await sweep.no(
         domain,
         "virDomainSetLaunchSecurityState",
-        "VIR_ERR_OPERATION_INVALID",
+        "VIR_ERR_OPERATION_UNSUPPORTED",
         "needs a host with AMD SEV",
         params={"sev-secret": "AAAA", "sev-secret-header": "AAAA"},
     )
