@@ -1,6 +1,6 @@
 # What there is to do here; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench catalogue clean
+.PHONY: help install run test check bench catalogue coverage clean
 
 PYTHON := .venv/bin/python
 
@@ -28,6 +28,10 @@ bench: ## what things cost, beside bare programs in the same run
 
 catalogue: ## extract libvirt's API anew from the installed libvirt-dev
 	@$(PYTHON) scripts/extract_catalogue.py
+
+coverage: ## call every function, and write what came of it to docs/coverage.md
+	@scripts/install agent broker qemu
+	@WRITE_COVERAGE=yes $(PYTHON) -m pytest tests/sweep/test_every_function.py
 
 clean: ## remove what `make install` made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

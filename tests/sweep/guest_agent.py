@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -61,8 +63,10 @@ ANSWERS: dict[str, Any] = {
 @asynccontextmanager
 async def listening(path: Path) -> AsyncIterator[None]:
     """Answer whoever connects to a socket: libvirt, and QEMU, which says nothing."""
-    async with await asyncio.start_unix_server(_serve, path):
-        path.chmod(0o777)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    os.chmod(path, 0o777)  # noqa: PTH101 (of libvirtd's user too)
+    async with await asyncio.start_unix_server(_serve, sock=listener):
         yield
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from conftest import eventually
-from sweep.hosts import Hosts
-from sweep.sweep import Sweep
 
 from libvirt_amqp.objects import Identity
+from sweep.hosts import Hosts
+from sweep.sweep import Sweep
 
 POOL_XML = "<pool type='dir'><name>{}</name><target><path>{}</path></target></pool>"
 DISK_XML = "<volume><name>{}</name><capacity>1048576</capacity><target><format type='qcow2'/></target></volume>"

@@ -1,23 +1,18 @@
 """Where the sweep calls: agents on every driver of libvirt that can be had without a host of one's own."""
 
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from conftest import Start
+from conftest import answering
 from private_libvirtd import PrivateLibvirtd
-from sweep.privileged import PrivilegedLibvirtd
 
+from app.service import running
+from app.settings import Settings
 from libvirt_amqp.keys import Address
-
-NODE_XML = """<node>
-  <domain type='test'><name>from a file</name><uuid>0b1f4e1a-9a0c-4d1e-8b3a-111111111111</uuid>
-    <memory>8192</memory><os><type>hvm</type></os></domain>
-  {devices}
-</node>"""
-DEVICE_XML = "<device><name>{}</name><capability type='system'><hardware/><firmware/></capability></device>"
+from sweep.privileged import PrivilegedLibvirtd
 
 
 class Hosts(NamedTuple):
@@ -25,36 +20,35 @@ class Hosts(NamedTuple):
 
     test: Address
     """test:///default: one state for all connections of the agent."""
-    file: Address
-    """The test driver with objects from a file: every connection has a copy of its own, so only to look at."""
     qemu: Address
     qemu2: Address
     system: Address
-    """A privileged libvirtd without QEMU."""
+    """A privileged libvirtd that can start no guests."""
     qemu2_uri: str
     folder: Path
     """What QEMU can write to."""
 
 
 @asynccontextmanager
-async def every_host(start_agent: Start, daemon: PrivateLibvirtd, devices: tuple[str, ...]) -> AsyncIterator[Hosts]:
-    """Start a second libvirtd, a privileged one, and an agent on each; `devices` are the names of the file's."""
-    with (
-        PrivateLibvirtd(daemon.cache) as second,
-        PrivilegedLibvirtd(daemon.cache) as system,
-        tempfile.TemporaryDirectory(prefix="sweep-", ignore_cleanup_errors=True) as name,
-    ):
+async def every_host(broker_url: str) -> AsyncIterator[Hosts]:
+    """Start two libvirtds with QEMU, a privileged one, and an agent on each and on the test driver."""
+    async with AsyncExitStack() as stack:
+        first = stack.enter_context(PrivateLibvirtd())
+        second = stack.enter_context(PrivateLibvirtd(first.cache))
+        system = stack.enter_context(PrivilegedLibvirtd(first.cache))
+        folder = stack.enter_context(_open_folder())
+        uris = {"test": "test:///default", "qemu": first.uri, "qemu2": second.uri, "system": system.uri}
+        for host, uri in uris.items():
+            settings = {"host": host, "uri": uri, "broker_url": broker_url, "state_dir": folder / "state" / host}
+            await stack.enter_async_context(running(Settings(**settings, access="full", secrets=True)))
+            await answering(broker_url, host)
+        yield Hosts(*(Address(host, "connect") for host in uris), second.uri, folder)
+
+
+@contextmanager
+def _open_folder() -> Iterator[Path]:
+    """A folder to which libvirtd's user can write."""
+    with tempfile.TemporaryDirectory(prefix="sweep-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o777)
-        node = folder / "node.xml"
-        node.write_text(NODE_XML.format(devices="".join(map(DEVICE_XML.format, devices))))
-        uris = {
-            "test": "test:///default",
-            "file": f"test://{node}",
-            "qemu": daemon.uri,
-            "qemu2": second.uri,
-            "system": system.uri,
-        }
-        for host, uri in uris.items():
-            await start_agent(host, uri=uri, secrets=True, stats_interval=60, heartbeat_interval=60)
-        yield Hosts(*(Address(host, "connect") for host in uris), second.uri, folder)
+        yield folder

@@ -1,8 +1,9 @@
 """A privileged libvirtd of our own: root only inside namespaces of its own, so it can change nothing of the host's.
 
 Network filters, their bindings and the ports of networks are served by such a daemon only.  Its network namespace is
-empty; the folders that libvirt has compiled in are its own; so is the host's memory tuning that it sees.  It has no QEMU:
-in a user namespace of one user nobody may set the groups of a process.
+empty; the folders that libvirt has compiled in are its own; so is the memory tuning that it sees.  It can define
+guests by what another libvirtd learned about QEMU, but start none: in its user namespace nobody may set a process's
+groups.
 """
 
 import os

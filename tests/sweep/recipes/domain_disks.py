@@ -1,12 +1,12 @@
 """Domains: what happens to their disks while they run."""
 
 from conftest import eventually
+
+from libvirt_amqp.objects import Identity
 from sweep.boot import BootSector
 from sweep.guests import boot_disk, disk_xml, disks, guest_xml, says, started
 from sweep.hosts import Hosts
 from sweep.sweep import Sweep
-
-from libvirt_amqp.objects import Identity
 
 PIVOT, ACTIVE, TRANSIENT = 2, 4, 4
 DISK_ONLY, NO_METADATA = 16, 4

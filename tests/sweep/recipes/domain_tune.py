@@ -21,7 +21,12 @@ TUNED_ON_TEST: tuple[tuple[str, str, dict[str, Any], dict[str, Any]], ...] = (
     ("virDomainGetNumaParameters", "virDomainSetNumaParameters", {}, {"numa_mode": 0, "numa_nodeset": "0"}),
     ("virDomainGetBlkioParameters", "virDomainSetBlkioParameters", {}, {"weight": 500}),
     ("virDomainGetSchedulerParameters", "virDomainSetSchedulerParameters", {}, {"weight": 50}),
-    ("virDomainGetBlockIoTune", "virDomainSetBlockIoTune", {"disk": "vda"}, {"read_iops_sec": 10, "read_iops_sec_max": 20}),
+    (
+        "virDomainGetBlockIoTune",
+        "virDomainSetBlockIoTune",
+        {"disk": "vda"},
+        {"read_iops_sec": 10, "read_iops_sec_max": 20},
+    ),
     (
         "virDomainGetInterfaceParameters",
         "virDomainSetInterfaceParameters",

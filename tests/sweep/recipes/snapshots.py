@@ -44,9 +44,7 @@ async def checkpoints(sweep: Sweep, hosts: Hosts) -> None:
     assert await sweep.ok(child, "virDomainCheckpointGetParent") == parent
     assert await sweep.ok(parent, "virDomainCheckpointListAllChildren") == [child]
     await sweep.ok(domain, "virDomainListAllCheckpoints")
-    await sweep.each(
-        child, "virDomainCheckpointGetName", "virDomainCheckpointGetXMLDesc", "virDomainCheckpointDelete"
-    )
+    await sweep.each(child, "virDomainCheckpointGetName", "virDomainCheckpointGetXMLDesc", "virDomainCheckpointDelete")
 
 
 DOMAIN_XML = """<domain type='test'><name>{}</name><memory>8192</memory><os><type>hvm</type></os>

@@ -24,7 +24,6 @@ async def pools(sweep: Sweep, hosts: Hosts) -> None:
         "virStoragePoolGetXMLDesc",
         "virStoragePoolIsActive",
         "virStoragePoolIsPersistent",
-        "virStoragePoolListAllVolumes",
         "virStoragePoolListVolumes",
         "virStoragePoolNumOfVolumes",
     )
@@ -57,9 +56,7 @@ async def volumes(sweep: Sweep, hosts: Hosts) -> None:
     pool = await sweep.ok(hosts.qemu, "virStoragePoolCreateXML", xmlDesc=xml, flags=1)  # builds it
     volume = await sweep.ok(pool, "virStorageVolCreateXML", xmlDesc=VOLUME_XML.format("v1"))
     assert volume["pool"] == pool
-    clone = await sweep.ok(
-        pool, "virStorageVolCreateXMLFrom", xmlDesc=VOLUME_XML.format("v2"), clonevol=volume
-    )
+    clone = await sweep.ok(pool, "virStorageVolCreateXMLFrom", xmlDesc=VOLUME_XML.format("v2"), clonevol=volume)
     await sweep.each(
         volume,
         "virStorageVolGetInfo",
@@ -73,6 +70,7 @@ async def volumes(sweep: Sweep, hosts: Hosts) -> None:
     await sweep.ok(volume, "virStorageVolWipePattern", algorithm=0)
     await sweep.ok(volume, "virStorageVolResize", capacity=2097152)
     assert await sweep.ok(volume, "virStoragePoolLookupByVolume") == pool
+    assert volume["name"] in [one["name"] for one in await sweep.ok(pool, "virStoragePoolListAllVolumes")]
     assert await sweep.ok(pool, "virStorageVolLookupByName", name="v1") == volume
     assert await sweep.ok(hosts.qemu, "virStorageVolLookupByKey", key=volume["key"]) == volume
     assert await sweep.ok(hosts.qemu, "virStorageVolLookupByPath", path=volume["path"]) == volume
