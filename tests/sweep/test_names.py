@@ -30,7 +30,7 @@ def test_the_names_are_such_as_fit_a_key_and_such_as_do_not() -> None:
 
 async def test_volumes(client: Client, start_agent: Start) -> None:
     await start_agent()
-    (pool,) = await client.call(CONNECT, "virConnectListAllStoragePools")
+    pool = await client.call(CONNECT, "virStoragePoolLookupByName", {"name": "default-pool"})
     for name in NAMES:
         volume = await client.call(Address.of(pool), "virStorageVolCreateXML", {"xmlDesc": VOLUME_XML.format(name)})
         assert volume["pool"] == pool
@@ -45,7 +45,7 @@ async def test_volumes(client: Client, start_agent: Start) -> None:
 
 async def test_a_volume_as_an_argument(client: Client, start_agent: Start) -> None:
     await start_agent()
-    (pool,) = await client.call(CONNECT, "virConnectListAllStoragePools")
+    pool = await client.call(CONNECT, "virStoragePoolLookupByName", {"name": "default-pool"})
     for name in NAMES:
         xml = VOLUME_XML.format(name)
         volume = await client.call(Address.of(pool), "virStorageVolCreateXML", {"xmlDesc": xml})
@@ -59,7 +59,7 @@ async def test_a_volume_as_an_argument(client: Client, start_agent: Start) -> No
 
 async def test_a_domain_as_an_argument(client: Client, start_agent: Start) -> None:
     await start_agent()
-    (domain,) = await client.call(CONNECT, "virConnectListAllDomains")
+    domain = await client.call(CONNECT, "virDomainLookupByName", {"name": "test"})
     for reference in (domain, {"uuid": domain["uuid"]}):
         (record,) = await client.call(CONNECT, "virDomainListGetStats", {"doms": [reference]})
         assert record["dom"] == domain
@@ -118,7 +118,7 @@ async def test_bindings_of_network_filters(client: Client, start_agent: Start) -
 
 async def test_what_is_deleted_is_missed_by_libvirts_error_of_its_class(client: Client, start_agent: Start) -> None:
     await start_agent()
-    (pool,) = await client.call(CONNECT, "virConnectListAllStoragePools")
+    pool = await client.call(CONNECT, "virStoragePoolLookupByName", {"name": "default-pool"})
     for name in NAMES:
         with pytest.raises(errors.LibvirtFailed) as caught:
             await client.call(Address("h1", "storage-vol", (pool["uuid"], name)), "virStorageVolGetInfo")

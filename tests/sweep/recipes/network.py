@@ -5,6 +5,8 @@ from sweep.hosts import Hosts
 from sweep.sweep import Sweep
 
 XML = "<network><name>{}</name><forward mode='bridge'/><bridge name='no-bridge'/></network>"
+ADD, DELETE, DHCP_HOST = 3, 2, 4
+"""Of virNetworkUpdateCommand and virNetworkUpdateSection."""
 HOST = "<host mac='52:54:00:00:00:01' name='a' ip='192.168.122.9'/>"
 PORT = "7b3b1a52-7b0f-4d0f-9c55-000000000001"
 PORT_XML = f"""<networkport><uuid>{PORT}</uuid><owner><name>g</name>
@@ -52,7 +54,8 @@ async def leases_and_updates(sweep: Sweep, hosts: Hosts) -> None:
     await sweep.ok(network, "virNetworkGetDHCPLeases")
     await sweep.ok(network, "virNetworkUndefine")
     default = await sweep.ok(hosts.test, "virNetworkLookupByName", name="default")
-    await sweep.ok(default, "virNetworkUpdate", command=4, section=4, parentIndex=-1, xml=HOST, flags=1)
+    for command in (ADD, DELETE):
+        await sweep.ok(default, "virNetworkUpdate", command=command, section=DHCP_HOST, parentIndex=-1, xml=HOST)
 
 
 async def ports(sweep: Sweep, hosts: Hosts) -> None:

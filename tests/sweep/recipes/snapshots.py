@@ -3,6 +3,8 @@
 from sweep.hosts import Hosts
 from sweep.sweep import Sweep
 
+SNAPSHOTS_TOO = 2
+"""VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA."""
 XML = "<domain{0}><name>{1}</name></domain{0}>"
 
 
@@ -33,6 +35,7 @@ async def snapshots(sweep: Sweep, hosts: Hosts) -> None:
         "virDomainRevertToSnapshot",
         "virDomainSnapshotDelete",
     )
+    await sweep.ok(domain, "virDomainUndefineFlags", flags=SNAPSHOTS_TOO)
 
 
 async def checkpoints(sweep: Sweep, hosts: Hosts) -> None:
@@ -45,6 +48,7 @@ async def checkpoints(sweep: Sweep, hosts: Hosts) -> None:
     assert await sweep.ok(parent, "virDomainCheckpointListAllChildren") == [child]
     await sweep.ok(domain, "virDomainListAllCheckpoints")
     await sweep.each(child, "virDomainCheckpointGetName", "virDomainCheckpointGetXMLDesc", "virDomainCheckpointDelete")
+    await sweep.ok(domain, "virDomainDestroy")
 
 
 DOMAIN_XML = """<domain type='test'><name>{}</name><memory>8192</memory><os><type>hvm</type></os>
