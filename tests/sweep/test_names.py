@@ -7,9 +7,10 @@ import pytest
 from conftest import Start
 
 from libvirt_amqp import errors
+from libvirt_amqp.catalogue import load
 from libvirt_amqp.client import Client
 from libvirt_amqp.keys import Address, encode_word
-from libvirt_amqp.objects import Identity
+from libvirt_amqp.objects import CLASSES, Identity
 from sweep.privileged import PrivilegedLibvirtd
 from sweep.recipes import interface, nwfilter, snapshots
 
@@ -41,6 +42,15 @@ async def test_volumes(client: Client, start_agent: Start) -> None:
     for volume in listed:
         await client.call(Address.of(volume), "virStorageVolDelete")
     assert await client.call(Address.of(pool), "virStoragePoolListVolumes") == []
+
+
+def test_the_functions_that_take_an_object_are_those_tried_here() -> None:
+    taking = {
+        name
+        for name, function in load().served().items()
+        if any(param.type.removeprefix("[]") in CLASSES for param in function.params)
+    }
+    assert taking == {"virDomainListGetStats", "virStorageVolCreateXMLFrom"}
 
 
 async def test_a_volume_as_an_argument(client: Client, start_agent: Start) -> None:
