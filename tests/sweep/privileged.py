@@ -6,6 +6,7 @@ guests by what another libvirtd learned about QEMU, but start none: in its user 
 groups.
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -17,6 +18,7 @@ mount -t tmpfs none /var
 learned="$XDG_CACHE_HOME/libvirt/qemu/cache"
 mkdir -p /var/lib/libvirt /var/log/libvirt /var/cache/libvirt/qemu "$learned"
 mount --bind "$learned" /var/cache/libvirt/qemu
+mount --bind "$0/lib" /var/lib/libvirt
 for place in /run /etc/libvirt /etc/passwd /etc/group; do mount --bind "$0$place" $place; done
 mount --bind "$0/ksm" /sys/kernel/mm/ksm
 exec "$@"
@@ -26,6 +28,15 @@ GROUPS = "root:x:0:\nkvm:x:0:\nlibvirt-qemu:x:0:\n"
 KSM = {"run": 0, "pages_to_scan": 100, "sleep_millisecs": 20, "merge_across_nodes": 1} | dict.fromkeys(
     ("pages_shared", "pages_sharing", "pages_unshared", "pages_volatile", "full_scans"), 0
 )
+LEASED_BRIDGE = "leased"
+LEASE = {
+    "ip-address": "192.0.2.9",
+    "mac-address": "52:54:00:00:00:01",
+    "hostname": "a-guest",
+    "client-id": "01:52:54:00:00:00:01",
+    "expiry-time": 4_102_444_800,
+}
+"""What libvirt's helper of dnsmasq has written down for the network with that bridge."""
 
 
 class PrivilegedLibvirtd(PrivateLibvirtd):
@@ -49,6 +60,7 @@ class PrivilegedLibvirtd(PrivateLibvirtd):
         self._write("etc/libvirt/qemu.conf", 'stdio_handler = "file"\ncgroup_controllers = [ ]\nnamespaces = [ ]\n')
         self._write("etc/passwd", USERS)
         self._write("etc/group", GROUPS)
+        self._write(f"lib/dnsmasq/{LEASED_BRIDGE}.status", json.dumps([LEASE]))
         for name, value in KSM.items():
             self._write(f"ksm/{name}", f"{value}\n")
 

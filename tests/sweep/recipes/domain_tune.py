@@ -47,6 +47,7 @@ async def parameters(sweep: Sweep, hosts: Hosts) -> None:
     await sweep.ok(domain, "virDomainInterfaceStats", device="nic0")
     await sweep.ok(domain, "virDomainBlockStats", disk="vda")
     await sweep.ok(domain, "virDomainInterfaceAddresses", source=0)
+    assert [error["disk"] for error in await sweep.ok(domain, "virDomainGetDiskErrors")] == ["vda"]
     await sweep.ok(domain, "virDomainDestroy")
 
 

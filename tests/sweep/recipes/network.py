@@ -2,9 +2,13 @@
 
 from sweep.binary import uuid_bytes
 from sweep.hosts import Hosts
+from sweep.privileged import LEASE, LEASED_BRIDGE
 from sweep.sweep import Sweep
 
 XML = "<network><name>{}</name><forward mode='bridge'/><bridge name='no-bridge'/></network>"
+LEASED_XML = f"""<network><name>leased</name><bridge name='{LEASED_BRIDGE}'/>
+  <ip address='192.0.2.1' netmask='255.255.255.0'><dhcp><range start='192.0.2.2' end='192.0.2.9'/></dhcp></ip>
+</network>"""
 ADD, DELETE, DHCP_HOST = 3, 2, 4
 """Of virNetworkUpdateCommand and virNetworkUpdateSection."""
 HOST = "<host mac='52:54:00:00:00:01' name='a' ip='192.168.122.9'/>"
@@ -50,8 +54,9 @@ async def networks(sweep: Sweep, hosts: Hosts) -> None:
 
 
 async def leases_and_updates(sweep: Sweep, hosts: Hosts) -> None:
-    network = await sweep.ok(hosts.system, "virNetworkDefineXML", xml=XML.format("without leases"))
-    await sweep.ok(network, "virNetworkGetDHCPLeases")
+    network = await sweep.ok(hosts.system, "virNetworkDefineXML", xml=LEASED_XML)
+    (lease,) = await sweep.ok(network, "virNetworkGetDHCPLeases")
+    assert lease["ipaddr"] == LEASE["ip-address"]
     await sweep.ok(network, "virNetworkUndefine")
     default = await sweep.ok(hosts.test, "virNetworkLookupByName", name="default")
     for command in (ADD, DELETE):
