@@ -1,6 +1,6 @@
 # What there is to do here; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench catalogue clean
+.PHONY: help install run test check bench catalogue coverage clean
 
 PYTHON := .venv/bin/python
 
@@ -31,6 +31,10 @@ catalogue: ## extract libvirt's API anew from the installed libvirt-dev, and wri
 	@$(PYTHON) scripts/extract_catalogue.py
 	@$(PYTHON) scripts/extract_descriptions.py
 	@$(PYTHON) scripts/make_api_pages.py
+
+coverage: ## call every function, and write what came of it to docs/coverage.md
+	@scripts/install agent broker qemu
+	@WRITE_COVERAGE=yes $(PYTHON) -m pytest tests/sweep/test_every_function.py
 
 clean: ## remove what `make install` made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -4,6 +4,8 @@ from typing import Any
 
 import libvirt
 
+from libvirt_amqp.errors import InvalidParams
+
 
 def find(connection: libvirt.virConnect, words: tuple[str, ...]) -> libvirt.virDomain:
     """Look a domain up by its uuid (0.12 ms): no handle is kept, so none is stale."""
@@ -26,9 +28,13 @@ def _set_time(domain: libvirt.virDomain, arguments: dict[str, Any]) -> Any:
 def _get_cpu_stats(domain: libvirt.virDomain, arguments: dict[str, Any]) -> Any:
     """The binding knows all CPUs or their total: start_cpu -1 is the total in C too; others are cut out here."""
     start, count = arguments["start_cpu"], arguments["ncpus"]
-    if start < 0:
+    if start < -1:
+        raise InvalidParams(f"start_cpu: -1 is the total of all CPUs, the first one is 0; not {start}")
+    if start == -1:
         return domain.getCPUStats(True, arguments.get("flags", 0))  # noqa: FBT003 (the binding's own shape)
     per_cpu: Any = domain.getCPUStats(False, arguments.get("flags", 0))  # noqa: FBT003
+    if start >= len(per_cpu):
+        raise InvalidParams(f"start_cpu: the last CPU is {len(per_cpu) - 1}, not {start}")
     return per_cpu[start : start + count]
 
 

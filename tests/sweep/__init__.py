@@ -1,0 +1,1 @@
+"""Every function that is served, called at least once over a real broker on a real driver of libvirt."""
