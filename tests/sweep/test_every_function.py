@@ -1,6 +1,6 @@
 from libvirt_amqp.catalogue import load
 from libvirt_amqp.objects import CLASSES
-from sweep.sweep import NAMERS, Sweep
+from sweep.sweep import HOST_DECIDES, NAMERS, Sweep
 from sweep.table import FILE, page, succeeded
 
 FUNCTIONS = load().served()
@@ -31,7 +31,14 @@ def test_every_object_that_a_function_returns_is_accepted_as_a_receiver(sweep: S
 
 
 def test_the_table_in_the_documentation_is_what_comes_out(sweep: Sweep) -> None:
-    assert FILE.read_text() == page(sweep.outcomes), "`make coverage` writes it anew"
+    made = page(sweep.outcomes)
+    assert _of_every_host(FILE.read_text()) == _of_every_host(made), "`make coverage` writes it anew"
+
+
+def _of_every_host(text: str) -> list[str]:
+    """Return the rows that do not depend on the host's hardware."""
+    rows = [line for line in text.splitlines() if line.startswith("| `vir")]
+    return [row for row in rows if row.split("`")[1] not in HOST_DECIDES]
 
 
 def _returns_objects(name: str) -> bool:
