@@ -3,9 +3,8 @@
 Requests are acknowledged on arrival, checked on the loop, run in a lane of worker threads, and answered in any case.
 """
 
-import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import libvirt
 import orjson
@@ -13,6 +12,7 @@ import structlog
 
 from app.handlers.access import Access
 from app.handlers.agent import AgentMethods
+from app.handlers.answers import Answers, Replies
 from app.handlers.arguments import check
 from app.handlers.calling import is_in_binding, make_work, newer_functions, translate
 from app.handlers.calls import Call, OpenCalls
@@ -32,7 +32,6 @@ from libvirt_amqp.errors import (
     DeadlinePassed,
     Denied,
     InternalError,
-    LibvirtFailed,
     LibvirtLost,
     MethodNotFound,
     NotSupported,
@@ -46,25 +45,8 @@ log = structlog.get_logger()
 LARGEST_REPLY = 15 * 1024 * 1024
 """Bytes: RabbitMQ 4 closes the channel over a message of 16 MiB."""
 
-NOT_FOUND = frozenset(
-    value
-    for name, value in vars(libvirt).items()
-    if name.startswith("VIR_ERR_NO_") and name not in {"VIR_ERR_NO_CONNECT", "VIR_ERR_NO_DEVICE"}
-)
-"""Errors that say that this host does not have the object (VIR_ERR_NO_SUPPORT: not even the class)."""
-
 RESCUERS = frozenset({"virDomainAbortJob", "virDomainAbortJobFlags", "virDomainDestroy", "virDomainDestroyFlags"})
 """What ends that for which everything else may be waiting: a worker is kept for it."""
-
-
-class Replies(Protocol):
-    """What the dispatcher needs of the bus."""
-
-    def reply(self, reply_to: str, correlation_id: str | None, body: bytes) -> None:
-        """Answer a request."""
-
-    def acknowledge(self, delivery: Delivery) -> None:
-        """Take a request off the queue."""
 
 
 class Dispatcher:
@@ -83,7 +65,7 @@ class Dispatcher:
     ) -> None:
         self._host = host
         self._hypervisor = hypervisor
-        self._replies = replies
+        self._answers = Answers(replies)
         self._functions = catalogue.functions
         self._newer = dict.fromkeys(newer_functions(catalogue), catalogue.libvirt)
         self._missing = {name for name, f in catalogue.served().items() if not is_in_binding(f)}
@@ -94,20 +76,20 @@ class Dispatcher:
         self._max_request_bytes = max_request_bytes
         self._open = OpenCalls()
         self.streams = Streams(hypervisor, host)
-        self._progress = Progress(hypervisor, self._functions, self._encoder, self._send)
+        self._progress = Progress(hypervisor, self._functions, self._encoder, self._answers.send)
         self.stopping = False
 
     def receive(self, delivery: Delivery) -> None:
         """On the loop, for every message: never raises, always acknowledges."""
-        self._replies.acknowledge(delivery)
+        self._answers.acknowledge(delivery)
         call = Call(delivery)
         try:
             self._accept(call)
         except CallError as error:
-            self._refuse(call, error)
+            self._answers.refuse(call, error)
         except Exception as error:
             log.exception("call_broke", key=delivery.key)
-            self._refuse(call, InternalError(f"{type(error).__name__}: {error}"))
+            self._answers.refuse(call, InternalError(f"{type(error).__name__}: {error}"))
 
     def _accept(self, call: Call) -> None:
         """Check everything that can be checked without libvirt, and queue the call."""
@@ -116,7 +98,7 @@ class Dispatcher:
         if self.stopping:
             raise Busy("the agent is stopping")
         if request.key.cls == "agent":
-            self._answer(
+            self._answers.answer(
                 call, result_reply(call.id, self._agent.answer(request.key.method, request.params, call.caller))
             )
             return
@@ -160,7 +142,7 @@ class Dispatcher:
         if known is None:
             return False
         if known.answer is not None:
-            self._answer(call, _with_id(known.answer, call.id))
+            self._answers.answer(call, _with_id(known.answer, call.id))
         elif known.lost:
             raise unknown()
         else:
@@ -169,9 +151,9 @@ class Dispatcher:
 
     def _answer_repeat(self, call: Call, answer: bytes | None) -> None:
         if answer is None:
-            self._refuse(call, Busy("the same call was waiting and not started"))
+            self._answers.refuse(call, Busy("the same call was waiting and not started"))
         else:
-            self._answer(call, _with_id(answer, call.id))
+            self._answers.answer(call, _with_id(answer, call.id))
 
     def _start(self, call: Call, function: Function, request: Request, arguments: dict[str, Any]) -> None:
         try:
@@ -203,7 +185,7 @@ class Dispatcher:
     def _open_stream(self, call: Call, function: Function, request: Request, arguments: dict[str, Any]) -> None:
         def answer(outcome: Any) -> None:
             self._end_repeat(call, _encode(call, outcome))
-            self._complete(call, outcome)
+            self._answers.complete(call, outcome)
 
         self.streams.open(function, request.key.cls, request.words, arguments, answer)
 
@@ -211,16 +193,9 @@ class Dispatcher:
         """Pass on one of the virStream* functions; the stream has a log line of its own."""
 
         def answer(outcome: Any) -> None:
-            self._complete(call, outcome, is_logged=isinstance(outcome, CallError))
+            self._answers.complete(call, outcome, is_logged=isinstance(outcome, CallError))
 
         self.streams.operate(function, request.key.cls, request.words, arguments, answer)
-
-    def _complete(self, call: Call, outcome: Any, *, is_logged: bool = True) -> None:
-        """Answer a call that no lane has run."""
-        if isinstance(outcome, CallError):
-            self._refuse(call, outcome)
-        else:
-            self._answer(call, result_reply(call.id, outcome), is_logged=is_logged)
 
     def _abort(self, caller: str, request_id: object) -> str:
         """End a caller's call, if it has not started, and say what became of it."""
@@ -241,12 +216,12 @@ class Dispatcher:
         self._open.end(call)
         if job.error is None and len(job.result) <= LARGEST_REPLY:
             self._end_repeat(call, job.result)
-            self._answer(call, job.result)
+            self._answers.answer(call, job.result)
             return
         error = self._error(call, job)
         not_run = isinstance(error, Aborted | Busy | DeadlinePassed | LibvirtLost)
         self._end_repeat(call, None if not_run else error_reply(call.id, error))
-        self._refuse(call, error)
+        self._answers.refuse(call, error)
 
     def _error(self, call: Call, job: Job) -> CallError:
         if job.error is None:
@@ -264,40 +239,6 @@ class Dispatcher:
     def _end_repeat(self, call: Call, answer: bytes | None) -> None:
         if call.request is not None and call.request.idempotency_key is not None and call.writes:
             self._repeats.end(call.request.idempotency_key, answer)
-
-    def _answer(self, call: Call, body: bytes, *, is_logged: bool = True) -> None:
-        call.outcome = "ok"
-        if call.wants_answer:
-            self._send(call, body)
-        if is_logged:
-            self._log(call)
-
-    def _send(self, call: Call, body: bytes) -> None:
-        self._replies.reply(call.delivery.reply_to or "", call.delivery.correlation_id, body)
-
-    def _refuse(self, call: Call, error: CallError) -> None:
-        """Answer with an error, unless another host is to answer a question that went to all of them."""
-        is_for_others = (
-            call.request is not None
-            and call.request.is_for_any_host
-            and isinstance(error, LibvirtFailed)
-            and (error.data or {}).get("code") in NOT_FOUND
-        )
-        call.outcome = type(error).__name__
-        if call.wants_answer and not is_for_others:
-            self._send(call, error_reply(call.id, error))
-        self._log(call, code=error.code, error=error.message)
-
-    def _log(self, call: Call, **details: object) -> None:
-        """One line per call."""
-        log.info(
-            "call",
-            key=call.delivery.key,
-            outcome=call.outcome,
-            ms=round((time.monotonic() - call.arrived) * 1000, 2),
-            reply_to=call.delivery.reply_to,
-            **details,
-        )
 
 
 def _with_id(answer: bytes, new_id: object) -> bytes:
