@@ -27,7 +27,7 @@ bench: ## what things cost, beside bare programs in the same run
 	@for program in bench/bench_*.py; do $(PYTHON) $$program; done
 
 catalogue: ## extract libvirt's API anew from the installed libvirt-dev
-	@$(PYTHON) scripts/extract_catalogue.py
+	@$(PYTHON) scripts/extract_catalogue.py && $(PYTHON) scripts/extract_typed_params.py
 
 clean: ## remove what `make install` made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -7,10 +7,11 @@ import libvirt
 import libvirt_qemu
 
 from app.handlers.arguments import look_up, positional
+from app.handlers.native import call_with_params, takes_params
 from app.handlers.results import Encoder
 from app.handlers.rooms import FINDERS, SPECIAL
 from libvirt_amqp.catalogue import Function
-from libvirt_amqp.errors import CallError, InternalError, InvalidParams
+from libvirt_amqp.errors import CallError, InternalError, InvalidParams, InvalidRequest
 from libvirt_amqp.messages import result_reply
 
 SWALLOWS_ERRORS = {
@@ -44,9 +45,15 @@ def make_work(  # noqa: PLR0913 (all that a call consists of)
     """Return the job that makes the call and encodes the reply.  It raises CallError, or libvirtError for the lane."""
 
     def work(connection: libvirt.virConnect) -> bytes:
-        receiver = FINDERS[cls](connection, words)
+        libvirt.virResetLastError()  # the binding raises what it finds there, where it fails without asking libvirt
+        try:
+            receiver = FINDERS[cls](connection, words)
+        except BINDING_ERRORS as error:
+            raise InvalidRequest(f"the key names no {cls}: {error}") from error
         try:
             value = _call(function, receiver, arguments, connection)
+        except UnicodeDecodeError as error:
+            return result_reply(call_id, encoder.not_utf8(function, error))
         except BINDING_ERRORS as error:
             raise InvalidParams(f"{function.name}: {error}") from error
         try:
@@ -70,12 +77,13 @@ def _call(function: Function, receiver: Any, arguments: dict[str, Any], connecti
     special = SPECIAL.get(function.name)
     if special is not None:
         return special(receiver, {name: look_up(value, connection) for name, value in arguments.items()})
+    if takes_params(function):
+        return call_with_params(function, receiver, arguments)
     values = positional(function, arguments, connection)
     if function.owner == "libvirt_qemu":
         return getattr(libvirt_qemu, function.method)(receiver, *values)
     if function.name not in SWALLOWS_ERRORS:
         return getattr(receiver, function.method)(*values)
-    libvirt.virResetLastError()
     value = getattr(receiver, function.method)(*values)
     if value == SWALLOWS_ERRORS[function.name] and libvirt.virGetLastError() is not None:
         raise libvirt.libvirtError(f"{function.name}() failed")
