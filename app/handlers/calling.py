@@ -47,13 +47,11 @@ def make_work(  # noqa: PLR0913 (all that a call consists of)
     def work(connection: libvirt.virConnect) -> bytes:
         libvirt.virResetLastError()  # the binding raises what it finds there, where it fails without asking libvirt
         try:
-            receiver = FINDERS[cls](connection, words)
-        except BINDING_ERRORS as error:
-            raise InvalidRequest(f"the key names no {cls}: {error}") from error
-        try:
-            value = _call(function, receiver, arguments, connection)
+            value = _call(function, _find(cls, words, connection), arguments, connection)
         except UnicodeDecodeError as error:
             return result_reply(call_id, encoder.not_utf8(function, error))
+        except SystemError as error:
+            raise told_by_handler(error, encoder) from error
         except BINDING_ERRORS as error:
             raise InvalidParams(f"{function.name}: {error}") from error
         try:
@@ -71,6 +69,20 @@ def translate(error: BaseException, encoder: Encoder) -> CallError:
     if isinstance(error, libvirt.libvirtError):
         return encoder.error(error)
     return InternalError(f"{type(error).__name__}: {error}")
+
+
+def told_by_handler(error: SystemError, encoder: Encoder) -> Exception:
+    """The binding's error handler fails over a message that is not UTF-8, which makes a SystemError of the call."""
+    if isinstance(error.__cause__, UnicodeDecodeError):
+        return encoder.error_not_utf8(error.__cause__)
+    return error
+
+
+def _find(cls: str, words: tuple[str, ...], connection: libvirt.virConnect) -> Any:
+    try:
+        return FINDERS[cls](connection, words)
+    except BINDING_ERRORS as error:
+        raise InvalidRequest(f"the key names no {cls}: {error}") from error
 
 
 def _call(function: Function, receiver: Any, arguments: dict[str, Any], connection: libvirt.virConnect) -> Any:

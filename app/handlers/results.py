@@ -1,7 +1,6 @@
 """From what a binding's method returned to JSON: C's names for fields and outputs, identities for objects."""
 
 import base64
-import traceback
 from typing import Any
 
 import libvirt
@@ -26,10 +25,8 @@ class Encoder:
     def not_utf8(self, function: Function, error: UnicodeDecodeError) -> Any:
         """Return the `result` of a function whose only output is a text that is not UTF-8: its bytes.
 
-        Raises what says so of any other function, and of an error of libvirt's whose message is the text.
+        Raises InternalError, which says what it is, for any other function.
         """
-        if _is_within_an_error(error):
-            raise self._error_not_utf8(error)
         if [kind for _, kind in function.outputs] == ["string"]:
             return {"$base64": base64.b64encode(error.object).decode()}
         raise InternalError(f"the result of {function.name} has a text that is not UTF-8: {_readable(error)!r}")
@@ -62,8 +59,8 @@ class Encoder:
         }
         return LibvirtFailed(str(message), data)
 
-    def _error_not_utf8(self, error: UnicodeDecodeError) -> LibvirtFailed:
-        """The binding cannot hold the error, but its numbers."""
+    def error_not_utf8(self, error: UnicodeDecodeError) -> LibvirtFailed:
+        """Return libvirt's last error, of which the binding can say only the numbers, because of a text in it."""
         code, domain = libvirt.virGetLastErrorCode(), libvirt.virGetLastErrorDomain()
         stand_in: Any = libvirt.libvirtError.__new__(libvirt.libvirtError)
         stand_in.err = (code, domain, _readable(error), libvirt.VIR_ERR_ERROR, None, None, None, -1, -1)
@@ -99,12 +96,6 @@ class Encoder:
         if isinstance(value, dict):
             return {field: self._encode(kind, value[field]) for field, kind in fields if field in value}
         return {field: self._encode(kind, item) for (field, kind), item in zip(fields, value, strict=True)}
-
-
-def _is_within_an_error(error: UnicodeDecodeError) -> bool:
-    """Say whether libvirt failed, and the binding then could not read the message."""
-    codes = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
-    return libvirt.libvirtError.__init__.__code__ in codes
 
 
 def _readable(error: UnicodeDecodeError) -> str:
