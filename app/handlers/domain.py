@@ -34,6 +34,8 @@ def _get_cpu_stats(domain: libvirt.virDomain, arguments: dict[str, Any]) -> Any:
     if start == -1:
         return domain.getCPUStats(True, arguments.get("flags", 0))  # noqa: FBT003 (the binding's own shape)
     per_cpu: Any = domain.getCPUStats(False, arguments.get("flags", 0))  # noqa: FBT003
+    if start >= len(per_cpu):
+        raise InvalidParams(f"start_cpu: the last of the host is {len(per_cpu) - 1}")
     return per_cpu[start : start + count]
 
 

@@ -15,6 +15,7 @@ import pytest
 from conftest import TEST_UUID
 from unit.in_process import API, Calls
 
+from app.handlers.arguments import BOUNDS
 from libvirt_amqp.catalogue import INTEGERS, Function
 from libvirt_amqp.errors import CallError, InvalidParams, InvalidRequest, LibvirtFailed
 
@@ -133,6 +134,21 @@ def test_odd_arguments_have_clear_errors(cls: str, node: str) -> None:
                 except (CallError, Exception) as error:
                     shown = {name: repr(value)[:80] for name, value in params.items()}
                     raise AssertionError(f"{function.name} with {shown}, seed {seed}: {error!r}") from error
+
+
+def test_the_largest_number_of_every_argument_reaches_libvirt(node: str) -> None:
+    refused = []
+    for function in API.served().values():
+        for param in function.params:
+            if param.type not in {"uint32", "uint64", "int32", "int64"} or (function.name, param.name) in BOUNDS:
+                continue
+            given = {p.name: fitting(p.type, random.Random(1)) for p in function.params if not p.optional}
+            given |= {"pageSizes": [4], "pageCounts": [1], "keycodes": [1], "pages": [4], "cellCount": 1}
+            given = {name: value for name, value in given.items() if name in {p.name for p in function.params}}
+            error = outcome(connected(node), function, given | {param.name: INTEGERS[param.type][1]})
+            if isinstance(error, InvalidParams) and "the last of the host" not in error.message:
+                refused.append((function.name, param.name, error.message))
+    assert refused == []
 
 
 def test_an_argument_that_is_wrong_is_named(node: str) -> None:
