@@ -1,5 +1,6 @@
 """What QEMU's driver shows of the binding's exceptions, on a connection of our own: no bus is needed for it."""
 
+import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,17 +9,34 @@ from typing import Any
 import libvirt
 import pytest
 from private_libvirtd import NOBODY, PrivateLibvirtd
-from unit.in_process import ENCODER, Calls
+from unit.in_process import API, ENCODER, Calls
 
+from app.handlers import native
 from app.handlers.calling import told_by_handler
 from app.hypervisor import text
-from libvirt_amqp.errors import InvalidParams, LibvirtFailed
+from libvirt_amqp.errors import InternalError, InvalidParams, LibvirtFailed
 from libvirt_amqp.keys import Address
+from libvirt_amqp.typed_params import type_of
 from qemu.conftest import guest_xml
 
 BOTH = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
 BAD = b"bad\xff\xfe.img"
 BAD_IN_JSON = {"$base64": "YmFk//4uaW1n"}
+
+
+TYPES = dict(enumerate(("INT", "UINT", "LLONG", "ULLONG", "DOUBLE", "BOOLEAN", "STRING"), 1))
+
+
+class Parameter(ctypes.Structure):
+    """virTypedParameter."""
+
+    _fields_ = (("field", ctypes.c_char * 80), ("type", ctypes.c_int), ("value", ctypes.c_ulonglong))
+
+
+class Record(ctypes.Structure):
+    """virDomainStatsRecord."""
+
+    _fields_ = (("dom", ctypes.c_void_p), ("params", ctypes.POINTER(Parameter)), ("nparams", ctypes.c_int))
 
 
 @pytest.fixture
@@ -63,6 +81,12 @@ def pool(call: Calls, tmp_path: Path) -> Iterator[dict[str, Any]]:
     call("virStoragePoolDestroy", made["uuid"])
 
 
+def bad_volume(call: Calls, pool: dict[str, Any]) -> libvirt.virStorageVol:
+    volumes = call.connection.storagePoolLookupByUUIDString(pool["uuid"]).listAllVolumes()
+    (bad,) = [volume for volume in volumes if isinstance(text(volume.name), dict)]
+    return bad
+
+
 def test_parameters_are_set_for_now_and_for_later_at_once(call: Calls, persistent: str) -> None:
     """The binding cannot: it asks for the present ones first, and for both at once one cannot ask."""
     params = {"page_faults": False}
@@ -70,6 +94,17 @@ def test_parameters_are_set_for_now_and_for_later_at_once(call: Calls, persisten
     domain = call.connection.lookupByUUIDString(persistent)
     with pytest.raises(libvirt.libvirtError, match="mutually exclusive"):
         domain.setPerfEvents(params, BOTH)  # if it can, the binding was mended
+
+
+def test_statistics_have_the_types_that_libvirt_sends(call: Calls, persistent: str) -> None:
+    assert persistent
+    records = ctypes.POINTER(ctypes.POINTER(Record))()
+    handle = ctypes.c_void_p(call.connection.c_pointer())
+    count = native._LIBRARY.virConnectGetAllDomainStats(handle, 0, ctypes.byref(records), 0)
+    sent = [p for i in range(count) for p in records[i].contents.params[: records[i].contents.nparams]]
+    assert {"vcpu.current", "balloon.current", "state.state"} <= {p.field.decode() for p in sent}
+    assert [(p.field, p.type) for p in sent if type_of(p.field.decode()) != TYPES[p.type]] == []
+    native._LIBRARY.virDomainStatsRecordListFree(records)
 
 
 def test_a_text_is_not_true(call: Calls, defined: str) -> None:
@@ -109,12 +144,20 @@ def test_a_name_that_is_not_utf8_is_bytes_among_the_others(call: Calls, pool: di
         Address.of(bad)
 
 
+def test_a_text_that_is_not_utf8_is_bytes_or_told_as_what_it_is(call: Calls, pool: dict[str, Any]) -> None:
+    """The volume cannot be named in a key, so the calls are made past it."""
+    with pytest.raises(UnicodeDecodeError) as caught:
+        bad_volume(call, pool).name()
+    assert ENCODER.not_utf8(API.functions["virStorageVolGetName"], caught.value) == BAD_IN_JSON
+    with pytest.raises(InternalError, match=r"virStoragePoolListVolumes has a text that is not UTF-8: 'bad.*xff"):
+        ENCODER.not_utf8(API.functions["virStoragePoolListVolumes"], caught.value)
+
+
 def test_an_error_about_such_a_name_keeps_its_numbers(call: Calls, pool: dict[str, Any], tmp_path: Path) -> None:
     """The volume cannot be named in a key, so the call is made past it."""
     os.chown(tmp_path / "pool", os.geteuid(), os.getegid())
     (tmp_path / "pool").chmod(0o555)
-    volumes = call.connection.storagePoolLookupByUUIDString(pool["uuid"]).listAllVolumes()
-    (bad,) = [volume for volume in volumes if isinstance(text(volume.name), dict)]
+    bad = bad_volume(call, pool)
     with pytest.raises(SystemError) as caught:
         bad.delete()
     error = told_by_handler(caught.value, ENCODER)
