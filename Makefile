@@ -23,11 +23,15 @@ check: ## format, lint and types
 	@$(PYTHON) -m ruff format --check . && $(PYTHON) -m ruff check . && $(PYTHON) -m mypy && $(PYTHON) -m mypy scripts
 
 bench: ## what things cost, beside bare programs in the same run
-	@scripts/install agent broker
+	@scripts/install agent broker qemu
 	@for program in bench/bench_*.py; do $(PYTHON) $$program; done
 
-catalogue: ## extract libvirt's API anew from the installed libvirt-dev
-	@$(PYTHON) scripts/extract_catalogue.py && $(PYTHON) scripts/extract_typed_params.py
+catalogue: ## extract libvirt's API anew from the installed libvirt-dev, and write docs/api from it
+	@scripts/install agent
+	@$(PYTHON) scripts/extract_catalogue.py
+	@$(PYTHON) scripts/extract_typed_params.py
+	@$(PYTHON) scripts/extract_descriptions.py
+	@$(PYTHON) scripts/make_api_pages.py
 
 clean: ## remove what `make install` made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -14,7 +14,7 @@ from app import state
 from app.bus import Bus
 from app.events.stream import Stream
 from app.handlers.access import Access
-from app.handlers.agent import AgentMethods
+from app.handlers.calling import newer_functions
 from app.handlers.dispatcher import Dispatcher
 from app.handlers.repeats import Repeats
 from app.hypervisor import ConnectionDied, Facts, Hypervisor
@@ -63,6 +63,8 @@ class Agent:
         )
         bus = self._bus = Bus(url, self.instance, self._receive)
         api = catalogue.load()
+        if newer := newer_functions(api):
+            log.warning("functions_not_in_catalogue", catalogue=api.libvirt, functions=newer)
         self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
         self._dispatcher = Dispatcher(
             self.host,
@@ -70,7 +72,7 @@ class Agent:
             bus,
             api,
             Access(full=self._settings.access == "full", secrets=self._settings.secrets),
-            AgentMethods(self._ping),
+            self._ping,
             Repeats(self._directory if kept else None),
             self._settings.max_request_bytes,
         )
@@ -103,6 +105,8 @@ class Agent:
             await self._within(grace, self._bus.stop_requests())
             self._hypervisor.refuse_waiting(Busy("the agent is stopping"))
             await self._within(grace, self._calls_ended())
+            await self._dispatcher.streams.close(Busy("the agent is stopping"))
+            self._dispatcher.close()
             self._stream.announce("stopping", {"instance": self.instance})
             await self._within(grace, self._bus.flush())
         self.ended.cancel()
@@ -150,6 +154,8 @@ class Agent:
 
     def _on_libvirt_lost(self, reason: str) -> None:
         log.warning("libvirt_lost", reason=reason)
+        if self._dispatcher is not None:
+            self._dispatcher.streams.abort_all(LibvirtLost(f"libvirt was lost: {reason}"))
         if self._stream is not None:
             self._stream.libvirt_lost(reason)
 

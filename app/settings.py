@@ -1,10 +1,11 @@
 """The configuration: `LIBVIRT_AMQP_<SETTING>` in the environment over `<setting>` in a TOML file over the defaults."""
 
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from yarl import URL
@@ -52,7 +53,7 @@ class Settings(BaseModel):
     @classmethod
     def _is_amqp(cls, value: SecretStr) -> SecretStr:
         url = URL(value.get_secret_value())
-        if url.scheme not in {"amqp", "amqps"} or not url.host:
+        if url.scheme not in {"amqp", "amqps"} or not url.host or url.port == 0:
             raise ValueError("needs the form amqp://user:password@host:port/vhost, or amqps://")
         return value
 
@@ -73,32 +74,51 @@ class Settings(BaseModel):
 
 def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> Settings:
     """Read the settings.  Raises SettingsError with one readable line."""
-    values = _from_file(file) | _from_environment(environ)
+    given = _from_file(file) | _from_environment(environ)
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate({setting: one.value for setting, one in given.items()})
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(e["loc"], e["type"], e["msg"]) for e in error.errors())) from None
+        lines = [_explain(given.get("".join(map(str, e["loc"][:1]))), e["type"], e["msg"]) for e in error.errors()]
+        raise SettingsError("; ".join(lines)) from None
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name[len(PREFIX) :].lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
+class Given(NamedTuple):
+    """A value and where it stands: `name` is how a message calls it, `known` how it would call all that there are."""
+
+    value: object
+    name: str
+    known: Callable[[str], str]
 
 
-def _from_file(file: Path | None) -> dict[str, object]:
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
+    return {
+        name[len(PREFIX) :].lower(): Given(value, name, str.upper)
+        for name, value in environ.items()
+        if name.startswith(PREFIX)
+    }
+
+
+def _from_file(file: Path | None) -> dict[str, Given]:
     path = file or DEFAULT_FILE
     if file is None and not path.exists():
         return {}
     try:
-        return {name.lower(): value for name, value in tomllib.loads(path.read_text()).items()}
+        values = tomllib.loads(path.read_text())
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is no TOML: {error}") from error
+    return {key.lower(): Given(value, f"{path}: {_shown(key)}", str.lower) for key, value in values.items()}
 
 
-def _explain(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    name = str(location[0]).upper() if location else "?"
+def _shown(key: str) -> str:
+    """Return a key as it stands in the file; one that TOML needs quotes for is quoted, so that a line stays one."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else repr(key)
+
+
+def _explain(given: Given | None, kind: str, message: str) -> str:
+    if given is None:
+        return message
     if kind == "extra_forbidden":
-        known = ", ".join(field.upper() for field in Settings.model_fields)
-        return f"{PREFIX}{name} is no setting (there are {known})"
-    return f"{PREFIX}{name}: {message.removeprefix('Value error, ')}"
+        return f"{given.name} is no setting (there are {', '.join(map(given.known, Settings.model_fields))})"
+    return f"{given.name}: {message.removeprefix('Value error, ')}"

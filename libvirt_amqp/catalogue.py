@@ -60,7 +60,11 @@ class Permission(NamedTuple):
 
 
 class Function:
-    """One function of libvirt.  `left_out` says why it cannot be called over the bus; None: it can."""
+    """One function of libvirt.  `left_out` says why it cannot be called over the bus; None: it can.
+
+    `instead`: what does the same and can be, for machines: `use`, the function; `add_flags` to its flags; `arguments`,
+    from this function's to that one's (`params.x`: the typed parameter x).
+    """
 
     def __init__(self, name: str, row: dict[str, Any], constants: dict[str, int]) -> None:
         self.name = name
@@ -68,6 +72,7 @@ class Function:
         self.since: str = row["since"]
         self.doc: str = row["doc"]
         self.left_out: str | None = row.get("left_out")
+        self.instead: dict[str, Any] | None = row.get("instead")
         self.owner, _, self.method = row.get("python", "").partition(".")
         self.params = tuple(Param(*p) for p in row.get("params", ()))
         self.outputs: tuple[tuple[str, str], ...] = tuple((name, kind) for name, kind in row.get("outputs", ()))
@@ -90,6 +95,8 @@ class Catalogue:
     """All of it."""
 
     def __init__(self, data: dict[str, Any]) -> None:
+        self.libvirt: str = data["libvirt"]
+        """The version of libvirt that it was made from."""
         self.enums: dict[str, dict[str, int]] = data["enums"]
         self.structs: dict[str, list[tuple[str, str]]] = data["structs"]
         self.constants = {name: value for enum in self.enums.values() for name, value in enum.items()}

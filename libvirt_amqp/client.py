@@ -8,7 +8,7 @@ async with connect("amqp://guest:guest@127.0.0.1:5672/") as client:
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -17,12 +17,18 @@ import orjson
 
 from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, open_link
 from libvirt_amqp.errors import NoAnswer, Unroutable
+from libvirt_amqp.jobs import ENDED, READY, STARTS_A_JOB
 from libvirt_amqp.keys import ANY, RPC, Address, encode_word
 from libvirt_amqp.messages import CALL_CONTENT_TYPE, read_reply, request
 from libvirt_amqp.wire import Properties
 
 ANSWER_MARGIN = 2.0
 """Seconds that an answer may take after the deadline for the start of the call."""
+SILENCE_SECONDS = 10.0
+"""An agent tells of a call's progress each second: after so much silence it is lost."""
+
+Progress = Callable[[dict[str, Any]], None]
+"""Takes the `params` of a progress notification: id, number, elapsed, state, job."""
 
 
 class Message(NamedTuple):
@@ -33,6 +39,44 @@ class Message(NamedTuple):
     body: dict[str, Any]
 
 
+class Waiting:
+    """A call whose answer has not come."""
+
+    def __init__(self, progress: Progress | None, *, is_for_any_host: bool) -> None:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.job_ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.progress = progress
+        self.heard = asyncio.Event()
+        self.refusals: list[bytes] | None = [] if is_for_any_host else None
+        """What hosts answered that do not have the object, or cannot say."""
+
+    def receive(self, body: bytes) -> None:
+        """Take a message to this call: its answer, or news of its progress."""
+        self.heard.set()
+        if self.progress is not None and b'"progress"' in body[:64] and "params" in (news := orjson.loads(body)):
+            self.progress(news["params"])
+            if news["params"]["state"] in {ENDED, READY} and not self.job_ended.done():
+                self.job_ended.set_result(None)
+        elif self.answer.done():
+            return
+        elif self.refusals is not None and b'"error"' in body and "error" in orjson.loads(body):
+            self.refusals.append(body)  # another host may have the object
+        else:
+            self.answer.set_result(body)
+
+    async def heard_of(self, what: asyncio.Future[Any]) -> None:
+        """Wait for something as long as there is news.  Raises TimeoutError."""
+        while not what.done():
+            self.heard.clear()
+            news = asyncio.ensure_future(self.heard.wait())
+            try:
+                done, _ = await asyncio.wait({what, news}, timeout=SILENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                news.cancel()
+            if not done:
+                raise TimeoutError
+
+
 class Client:
     """One connection; replies come to a queue of its own.  `connect` makes one."""
 
@@ -41,10 +85,10 @@ class Client:
         self._channel: Channel | None = None
         self._reply_to = ""
         self._ids = itertools.count(1)
-        self._waiting: dict[str, tuple[asyncio.Future[bytes], list[bytes] | None]] = {}
-        """By correlation_id: the answer, and for a call to any host a list of what did not answer the question."""
+        self._waiting: dict[str, Waiting] = {}
+        """By correlation_id."""
 
-    async def call(
+    async def call(  # noqa: PLR0913 (an option each)
         self,
         address: Address,
         method: str,
@@ -52,6 +96,7 @@ class Client:
         *,
         timeout: float = 60.0,  # noqa: ASYNC109 (it also bounds the start of the call at the agent)
         idempotency_key: str | None = None,
+        progress: Progress | None = None,
     ) -> Any:
         """Call a function of an object and return its result.
 
@@ -59,6 +104,8 @@ class Client:
         call that changes something may have been carried out), BrokerUnavailable when the connection is lost.
         A call to any host returns the first result; an error of one host (its libvirt is lost) is raised only when
         none came in time.
+        With `progress` the call may take as long as the agent tells that it goes on; one that starts a job (block
+        copy, commit, pull, backup) then returns when the job has ended or is ready.
         """
         channel = await self._open()
         call_id = next(self._ids)
@@ -70,22 +117,32 @@ class Client:
             deadline=datetime.now(UTC) + timedelta(seconds=timeout),
             idempotency_key=idempotency_key,
             identity=_identity_for_hashed(address),
+            wants_progress=progress is not None,
         )
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        refusals: list[bytes] = []
-        self._waiting[correlation_id] = answer, refusals if address.host == ANY else None
+        waiting = self._waiting[correlation_id] = Waiting(progress, is_for_any_host=address.host == ANY)
         properties = Properties(CALL_CONTENT_TYPE, correlation_id=correlation_id, reply_to=self._reply_to)
         try:
             if not await channel.publish_mandatory(RPC, address.key(method), body, properties):
                 raise Unroutable(f"no agent listens for host {address.host!r}")
-            reply = await asyncio.wait_for(self._or_lost(answer), timeout + ANSWER_MARGIN)
+            if progress is not None:
+                return await self._follow(waiting, method)
+            reply = await asyncio.wait_for(self._or_lost(waiting.answer), timeout + ANSWER_MARGIN)
         except TimeoutError as error:
-            if refusals:
-                return read_reply(refusals[0])
-            raise NoAnswer(f"no answer from {address.host} within {timeout + ANSWER_MARGIN:g} s") from error
+            if waiting.refusals:
+                return read_reply(waiting.refusals[0])
+            limit = SILENCE_SECONDS if progress is not None else timeout + ANSWER_MARGIN
+            raise NoAnswer(f"no answer from {address.host} within {limit:g} s") from error
         finally:
             self._waiting.pop(correlation_id, None)
         return read_reply(reply)
+
+    async def _follow(self, waiting: Waiting, method: str) -> Any:
+        """Return the result of a call that tells of its progress."""
+        await self._or_lost(waiting.heard_of(waiting.answer))
+        result = read_reply(waiting.answer.result())
+        if STARTS_A_JOB.fullmatch(method):
+            await self._or_lost(waiting.heard_of(waiting.job_ended))
+        return result
 
     async def subscribe(self, bindings: Mapping[str, Sequence[str]], limit: int = 100_000) -> AsyncIterator[Message]:
         """Yield what is published to exchanges under binding keys (`*` one word, `#` any number of words).
@@ -123,13 +180,9 @@ class Client:
         return self._channel
 
     def _on_reply(self, delivery: Delivery) -> None:
-        answer, refusals = self._waiting.get(delivery.correlation_id or "", (None, None))
-        if answer is None or answer.done():
-            return
-        if refusals is not None and b'"error"' in delivery.body and "error" in orjson.loads(delivery.body):
-            refusals.append(delivery.body)  # another host may have the object
-        else:
-            answer.set_result(delivery.body)
+        waiting = self._waiting.get(delivery.correlation_id or "")
+        if waiting is not None:
+            waiting.receive(delivery.body)
 
     async def _or_lost(self, what: Any) -> Any:
         """Await something, or raise BrokerUnavailable when the connection is lost first."""

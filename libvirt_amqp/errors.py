@@ -13,7 +13,8 @@
     ├── ResultUnknown           5  may or may not have happened            look, before trying again
     ├── LibvirtLost             6  the agent cannot reach libvirt          try again later
     ├── NotSupported            7  this agent does not serve it            use another way
-    └── TooLarge                8  a request or an answer over the limit   ask for less
+    ├── TooLarge                8  a request or an answer over the limit   ask for less
+    └── Aborted                 9  ended by agent.abort, or an idle stream  nothing, or start again
 
 `Unroutable` and `NoAnswer` are the client's own: no agent listens there; nobody answered in time.
 """
@@ -128,6 +129,12 @@ class TooLarge(CallError):
     """The request or its answer is over the size limit.  `data["limit"]` is in bytes."""
 
     code = 8
+
+
+class Aborted(CallError):
+    """`agent.abort` ended the call before it started, or the stream was aborted."""
+
+    code = 9
 
 
 class Unroutable(CallError):

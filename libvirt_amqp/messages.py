@@ -73,6 +73,7 @@ def request(  # noqa: PLR0913 (one parameter per member of the request)
     deadline: datetime | None = None,
     idempotency_key: str | None = None,
     identity: dict[str, Any] | None = None,
+    wants_progress: bool = False,
 ) -> bytes:
     """Encode a request; without a `call_id` it is carried out and never answered."""
     body: dict[str, Any] = {"jsonrpc": "2.0", "method": method, "params": params}
@@ -81,6 +82,7 @@ def request(  # noqa: PLR0913 (one parameter per member of the request)
         "deadline": timestamp(deadline) if deadline else None,
         "idempotency_key": idempotency_key,
         "object": identity,
+        "progress": wants_progress or None,
     }
     return orjson.dumps(body | {name: value for name, value in optional.items() if value is not None})
 
@@ -93,6 +95,12 @@ def result_reply(call_id: object, result: object) -> bytes:
 def error_reply(call_id: object, error: errors.CallError) -> bytes:
     """Encode the answer to a call that failed; `call_id` is None when the request's could not be read."""
     return orjson.dumps({"jsonrpc": "2.0", "id": call_id, "error": error.as_json()})
+
+
+def progress(call_id: object, *, number: int, elapsed: float, state: str, job: Any) -> bytes:
+    """Encode a notification to a caller that waits: `elapsed` in seconds since the request arrived."""
+    params = {"id": call_id, "number": number, "elapsed": elapsed, "state": state, "job": job}
+    return orjson.dumps({"jsonrpc": "2.0", "method": "progress", "params": params}, option=orjson.OPT_NON_STR_KEYS)
 
 
 def read_reply(body: bytes) -> Any:

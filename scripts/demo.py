@@ -16,7 +16,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from private_rabbitmq import BrokerFailed, PrivateRabbitMQ
+from private_process import ServerFailed
+from private_rabbitmq import PrivateRabbitMQ
 
 from libvirt_amqp.client import Client, connect
 from libvirt_amqp.errors import CallError
@@ -57,7 +58,7 @@ def main() -> int:
             asyncio.run(show(broker, host, agent, calls=uri.startswith("test:") and access == "full"))
             say("the agent has ended")
             return agent.wait()
-    except BrokerFailed as error:
+    except ServerFailed as error:
         say(str(error))
         return 1
     except KeyboardInterrupt:

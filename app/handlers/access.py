@@ -4,20 +4,7 @@ from typing import Any
 
 from libvirt_amqp.catalogue import Function
 from libvirt_amqp.errors import Denied
-
-SECRET_FUNCTIONS = frozenset(
-    {
-        "virDomainQemuAgentCommand",
-        "virDomainQemuMonitorCommand",
-        "virDomainSetUserPassword",
-        "virSecretGetValue",
-        "virSecretSetValue",
-    },
-)
-"""What can read or set a secret whatever its arguments are."""
-
-SECRET_PERMISSION = "read_secure"  # noqa: S105 (libvirt's name of a permission)
-"""libvirt's permission for arguments that reveal secrets, as VIR_DOMAIN_XML_SECURE."""
+from libvirt_amqp.rules import SECRET_FUNCTIONS, SECRET_PERMISSION
 
 
 class Access:

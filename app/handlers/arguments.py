@@ -16,29 +16,9 @@ from app.handlers.typed import check_params, check_string
 from libvirt_amqp.catalogue import INTEGERS, Function
 from libvirt_amqp.errors import InvalidParams
 from libvirt_amqp.objects import CLASSES, identity_words
+from libvirt_amqp.rules import BOUNDS, LENGTHS
 
 _UUID_BYTES = 16
-
-MOST_CELLS, MOST_PEEKED = 1024, 4 * 1024 * 1024
-BOUNDS = {
-    ("virNodeAllocPages", "cellCount"): (0, MOST_CELLS),
-    ("virNodeGetFreePages", "cellCount"): (0, MOST_CELLS),
-    ("virDomainBlockPeek", "size"): (0, MOST_PEEKED),
-    ("virDomainMemoryPeek", "size"): (0, MOST_PEEKED),
-    # Beyond these the binding fails without an error of libvirt's.
-    ("virNodeGetCellsFreeMemory", "maxCells"): (1, MOST_CELLS),
-    ("virNodeGetCellsFreeMemory", "startCell"): (0, 10_000 - MOST_CELLS),
-    # The binding passes 0 whatever the caller says, and libvirt knows no flag of it.
-    ("virDomainGetDiskErrors", "flags"): (0, 0),
-}
-"""Tighter than C's types, mostly because memory is taken before libvirt is asked: one call could take all there is."""
-
-LENGTHS = {
-    ("virDomainSendKey", "keycodes"): (1, 16),  # VIR_DOMAIN_SEND_KEY_MAX_KEYS, which the binding has not
-    ("virNodeGetFreePages", "pages"): (1, MOST_CELLS),
-    ("virNodeAllocPages", "pageSizes"): (1, MOST_CELLS),
-}
-"""How many items an array may have, for the same reasons."""
 
 
 class Reference(NamedTuple):

@@ -1,6 +1,8 @@
 """In a worker thread: look the receiver up, make one call of libvirt, encode what comes out."""
 
+import re
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import libvirt
@@ -10,7 +12,7 @@ from app.handlers.arguments import look_up, positional
 from app.handlers.native import call_with_params, takes_params
 from app.handlers.results import Encoder
 from app.handlers.rooms import FINDERS, SPECIAL
-from libvirt_amqp.catalogue import Function
+from libvirt_amqp.catalogue import Catalogue, Function
 from libvirt_amqp.errors import CallError, InternalError, InvalidParams, InvalidRequest
 from libvirt_amqp.messages import result_reply
 
@@ -25,6 +27,9 @@ SWALLOWS_ERRORS = {
 BINDING_ERRORS = (TypeError, ValueError, OverflowError, LookupError)
 """What the binding's own checks of arguments raise (UnicodeError is a ValueError)."""
 
+OWN_OF_THE_BINDING = re.compile(r"virConnectListDomainsID|virEventInvoke\w+|virRegisterErrorHandler|vir\w+_pointer")
+"""What the binding's C part has under a name of libvirt's kind that is none of libvirt's."""
+
 Work = Callable[[libvirt.virConnect], bytes]
 
 
@@ -32,6 +37,13 @@ def is_in_binding(function: Function) -> bool:
     """Say whether the installed binding, and so the installed libvirt, has the function."""
     owner = libvirt_qemu if function.owner == "libvirt_qemu" else getattr(libvirt, function.owner, None)
     return hasattr(owner, function.method)
+
+
+def newer_functions(catalogue: Catalogue) -> list[str]:
+    """Return the functions that the installed libvirt has and the catalogue does not: the binding's C part tells."""
+    names = {name for module in ("libvirtmod", "libvirtmod_qemu") for name in dir(import_module(module))}
+    unknown = {name for name in names - catalogue.functions.keys() if name.startswith("vir")}
+    return sorted(name for name in unknown if not OWN_OF_THE_BINDING.fullmatch(name))
 
 
 def make_work(  # noqa: PLR0913 (all that a call consists of)

@@ -4,7 +4,7 @@ Requests are acknowledged on arrival, checked on the loop, run in a lane of work
 """
 
 import time
-from collections import Counter
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import libvirt
@@ -14,14 +14,19 @@ import structlog
 from app.handlers.access import Access
 from app.handlers.agent import AgentMethods
 from app.handlers.arguments import check
-from app.handlers.calling import is_in_binding, make_work, translate
+from app.handlers.calling import is_in_binding, make_work, newer_functions, translate
+from app.handlers.calls import Call, OpenCalls
+from app.handlers.progress import Progress
 from app.handlers.repeats import Repeats, unknown
-from app.handlers.requests import Request, call_id, is_request, parse, read, too_late
+from app.handlers.requests import Request, parse, read, too_late
 from app.handlers.results import Encoder
-from app.hypervisor import CALLS, PRIORITY, ConnectionDied, Hypervisor, Job
+from app.handlers.rooms import STREAMS
+from app.handlers.streams import Streams
+from app.hypervisor import CALLS, PRIORITY, RESCUE, ConnectionDied, Hypervisor, Job
 from libvirt_amqp.broker import Delivery
 from libvirt_amqp.catalogue import Catalogue, Function
 from libvirt_amqp.errors import (
+    Aborted,
     Busy,
     CallError,
     DeadlinePassed,
@@ -38,8 +43,6 @@ from libvirt_amqp.messages import error_reply, result_reply
 
 log = structlog.get_logger()
 
-CALLS_OF_ONE_CALLER = 500
-"""Waiting or running calls with one `reply_to`, so that one caller cannot fill the queue for all."""
 LARGEST_REPLY = 15 * 1024 * 1024
 """Bytes: RabbitMQ 4 closes the channel over a message of 16 MiB."""
 
@@ -49,6 +52,9 @@ NOT_FOUND = frozenset(
     if name.startswith("VIR_ERR_NO_") and name not in {"VIR_ERR_NO_CONNECT", "VIR_ERR_NO_DEVICE"}
 )
 """Errors that say that this host does not have the object (VIR_ERR_NO_SUPPORT: not even the class)."""
+
+RESCUERS = frozenset({"virDomainAbortJob", "virDomainAbortJobFlags", "virDomainDestroy", "virDomainDestroyFlags"})
+"""What ends that for which everything else may be waiting: a worker is kept for it."""
 
 
 class Replies(Protocol):
@@ -61,32 +67,6 @@ class Replies(Protocol):
         """Take a request off the queue."""
 
 
-class Call:
-    """One request while it is being served: who asked, and what the log line will say."""
-
-    __slots__ = ("arrived", "body", "caller", "delivery", "function", "request", "writes")
-
-    def __init__(self, delivery: Delivery) -> None:
-        self.delivery = delivery
-        self.arrived = time.monotonic()
-        self.body: dict[str, Any] | None = None
-        self.request: Request | None = None
-        self.function: Function | None = None
-        self.writes = False
-        self.caller = delivery.reply_to or ""
-
-    @property
-    def wants_answer(self) -> bool:
-        """A notification is carried out and never answered; what is no request at all is answered if it can be."""
-        is_notification = self.body is not None and "id" not in self.body and is_request(self.body)
-        return bool(self.delivery.reply_to) and not is_notification
-
-    @property
-    def id(self) -> object:
-        """The request's id, None while it is not known."""
-        return call_id(self.body) if self.body is not None else None
-
-
 class Dispatcher:
     """Serves one host's calls."""
 
@@ -97,7 +77,7 @@ class Dispatcher:
         replies: Replies,
         catalogue: Catalogue,
         access: Access,
-        agent: AgentMethods,
+        ping: Callable[[], Any],
         repeats: Repeats,
         max_request_bytes: int,
     ) -> None:
@@ -105,13 +85,16 @@ class Dispatcher:
         self._hypervisor = hypervisor
         self._replies = replies
         self._functions = catalogue.functions
+        self._newer = dict.fromkeys(newer_functions(catalogue), catalogue.libvirt)
         self._missing = {name for name, f in catalogue.served().items() if not is_in_binding(f)}
         self._encoder = Encoder(catalogue, host)
         self._access = access
-        self._agent = agent
+        self._agent = AgentMethods(ping, self._abort)
         self._repeats = repeats
         self._max_request_bytes = max_request_bytes
-        self._open: Counter[str] = Counter()
+        self._open = OpenCalls()
+        self.streams = Streams(hypervisor, host)
+        self._progress = Progress(hypervisor, self._functions, self._encoder, self._send)
         self.stopping = False
 
     def receive(self, delivery: Delivery) -> None:
@@ -133,18 +116,22 @@ class Dispatcher:
         if self.stopping:
             raise Busy("the agent is stopping")
         if request.key.cls == "agent":
-            self._answer(call, result_reply(call.id, self._agent.answer(request.key.method, request.params)))
+            self._answer(
+                call, result_reply(call.id, self._agent.answer(request.key.method, request.params, call.caller))
+            )
             return
         call.function = function = self._function(request)
         arguments = check(function, request.params, self._host)
         self._access.check(function, arguments)
         if not self._hypervisor.connected:
             raise LibvirtLost("the agent is not connected to libvirt now; it goes on trying")
+        if function.cls == "stream":
+            self._operate_stream(call, function, request, arguments)
+            return
         call.writes = function.writes(arguments)
         if call.writes and call.delivery.redelivered:
             raise unknown()
-        if self._open[call.caller] >= CALLS_OF_ONE_CALLER:
-            raise Busy(f"{CALLS_OF_ONE_CALLER} calls of this caller are waiting or running already")
+        self._open.check(call.caller)
         if request.idempotency_key is not None and call.writes and self._is_repeat(call, request):
             return
         self._start(call, function, request, arguments)
@@ -153,14 +140,16 @@ class Dispatcher:
         """Find the function, and refuse it where it does not belong."""
         name, cls = request.key.method, request.key.cls
         function = self._functions.get(name)
+        if name in self._newer:
+            raise MethodNotFound(f"{name} is not in this agent's catalogue, made from libvirt {self._newer[name]}")
         if function is None or function.cls is None:
             raise MethodNotFound(f"{name!r} is no function of libvirt's objects")
-        if function.cls != cls:
+        if function.cls not in {cls, "stream"}:
             raise MethodNotFound(f"{name} is a method of a {function.cls}, not of a {cls}")
         if request.is_for_any_host and "LookupBy" not in name:
             raise Denied(f"{name} cannot be called on any host: only lookups can")
         if function.left_out is not None:
-            raise NotSupported(f"{name} is not supported by this agent: {function.left_out}")
+            raise NotSupported(f"{name} is not supported by this agent: {function.left_out}", function.instead)
         if name in self._missing:
             raise NotSupported(f"{name} is not supported by this agent: its libvirt does not have it")
         return function
@@ -185,27 +174,77 @@ class Dispatcher:
             self._answer(call, _with_id(answer, call.id))
 
     def _start(self, call: Call, function: Function, request: Request, arguments: dict[str, Any]) -> None:
-        work = make_work(function, request.key.cls, request.words, arguments, self._encoder, call.id)
-        job = Job(work, lambda job: self._finish(call, job), request.deadline)
-        lane = PRIORITY if function.high_priority and self._hypervisor.is_full(CALLS) else CALLS
         try:
-            self._hypervisor.submit(job, lane)
+            if function.name in STREAMS:
+                self._open_stream(call, function, request, arguments)
+            else:
+                self._submit(call, function, request, arguments)
         except Busy:
             self._end_repeat(call, None)
             raise
-        self._open[call.caller] += 1
+        if request.wants_progress and call.wants_answer:
+            self._progress.follow(call, function, request.words, arguments)
+
+    def _submit(self, call: Call, function: Function, request: Request, arguments: dict[str, Any]) -> None:
+        work = make_work(function, request.key.cls, request.words, arguments, self._encoder, call.id)
+        call.job = Job(work, lambda job: self._finish(call, job), request.deadline)
+        call.lane = self._lane(function)
+        self._hypervisor.submit(call.job, call.lane)
+        self._open.begin(call)
+
+    def _lane(self, function: Function) -> str:
+        """Choose the workers: those kept free are for what would otherwise wait behind calls that hang."""
+        if not self._hypervisor.is_full(CALLS):
+            return CALLS
+        if function.name in RESCUERS:
+            return RESCUE if self._hypervisor.is_full(PRIORITY) else PRIORITY
+        return PRIORITY if function.high_priority else CALLS
+
+    def _open_stream(self, call: Call, function: Function, request: Request, arguments: dict[str, Any]) -> None:
+        def answer(outcome: Any) -> None:
+            self._end_repeat(call, _encode(call, outcome))
+            self._complete(call, outcome)
+
+        self.streams.open(function, request.key.cls, request.words, arguments, answer)
+
+    def _operate_stream(self, call: Call, function: Function, request: Request, arguments: dict[str, Any]) -> None:
+        """Pass on one of the virStream* functions; the stream has a log line of its own."""
+
+        def answer(outcome: Any) -> None:
+            self._complete(call, outcome, is_logged=isinstance(outcome, CallError))
+
+        self.streams.operate(function, request.key.cls, request.words, arguments, answer)
+
+    def _complete(self, call: Call, outcome: Any, *, is_logged: bool = True) -> None:
+        """Answer a call that no lane has run."""
+        if isinstance(outcome, CallError):
+            self._refuse(call, outcome)
+        else:
+            self._answer(call, result_reply(call.id, outcome), is_logged=is_logged)
+
+    def _abort(self, caller: str, request_id: object) -> str:
+        """End a caller's call, if it has not started, and say what became of it."""
+        found = "unknown"
+        for call in self._open.find(caller, request_id):
+            withdrawn = call.job is not None and self._hypervisor.withdraw(
+                call.job, call.lane, Aborted("the call was aborted before it started")
+            )
+            found = "aborted" if withdrawn else "running"
+        return found
+
+    def close(self) -> None:
+        """Follow no call any more."""
+        self._progress.close()
 
     def _finish(self, call: Call, job: Job) -> None:
         """On the loop: answer a call whose job has ended."""
-        self._open[call.caller] -= 1
-        if not self._open[call.caller]:
-            del self._open[call.caller]
+        self._open.end(call)
         if job.error is None and len(job.result) <= LARGEST_REPLY:
             self._end_repeat(call, job.result)
             self._answer(call, job.result)
             return
         error = self._error(call, job)
-        not_run = isinstance(error, Busy | DeadlinePassed | LibvirtLost)
+        not_run = isinstance(error, Aborted | Busy | DeadlinePassed | LibvirtLost)
         self._end_repeat(call, None if not_run else error_reply(call.id, error))
         self._refuse(call, error)
 
@@ -226,10 +265,15 @@ class Dispatcher:
         if call.request is not None and call.request.idempotency_key is not None and call.writes:
             self._repeats.end(call.request.idempotency_key, answer)
 
-    def _answer(self, call: Call, body: bytes) -> None:
+    def _answer(self, call: Call, body: bytes, *, is_logged: bool = True) -> None:
+        call.outcome = "ok"
         if call.wants_answer:
-            self._replies.reply(call.delivery.reply_to or "", call.delivery.correlation_id, body)
-        self._log(call, "ok")
+            self._send(call, body)
+        if is_logged:
+            self._log(call)
+
+    def _send(self, call: Call, body: bytes) -> None:
+        self._replies.reply(call.delivery.reply_to or "", call.delivery.correlation_id, body)
 
     def _refuse(self, call: Call, error: CallError) -> None:
         """Answer with an error, unless another host is to answer a question that went to all of them."""
@@ -239,17 +283,17 @@ class Dispatcher:
             and isinstance(error, LibvirtFailed)
             and (error.data or {}).get("code") in NOT_FOUND
         )
+        call.outcome = type(error).__name__
         if call.wants_answer and not is_for_others:
-            body = error_reply(call.id, error)
-            self._replies.reply(call.delivery.reply_to or "", call.delivery.correlation_id, body)
-        self._log(call, type(error).__name__, code=error.code, error=error.message)
+            self._send(call, error_reply(call.id, error))
+        self._log(call, code=error.code, error=error.message)
 
-    def _log(self, call: Call, outcome: str, **details: object) -> None:
+    def _log(self, call: Call, **details: object) -> None:
         """One line per call."""
         log.info(
             "call",
             key=call.delivery.key,
-            outcome=outcome,
+            outcome=call.outcome,
             ms=round((time.monotonic() - call.arrived) * 1000, 2),
             reply_to=call.delivery.reply_to,
             **details,
@@ -259,3 +303,12 @@ class Dispatcher:
 def _with_id(answer: bytes, new_id: object) -> bytes:
     """Return a stored reply under the id of the request that repeats it."""
     return orjson.dumps(orjson.loads(answer) | {"id": new_id})
+
+
+def _encode(call: Call, outcome: Any) -> bytes | None:
+    """Return a reply to keep for a repeat; None for a call that was not carried out."""
+    if isinstance(outcome, Busy | LibvirtLost):
+        return None
+    if isinstance(outcome, CallError):
+        return error_reply(call.id, outcome)
+    return result_reply(call.id, outcome)

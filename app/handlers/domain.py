@@ -64,3 +64,26 @@ SPECIAL = {
     "virDomainSetTime": _set_time,
     "virDomainGetCPUStats": _get_cpu_stats,
 }
+
+
+def _open_console(domain: libvirt.virDomain, stream: libvirt.virStream, arguments: dict[str, Any]) -> Any:
+    """The stream stands in the middle of the arguments."""
+    name: Any = arguments.get("dev_name")  # the binding's annotation does not know that None is the first one
+    domain.openConsole(name, stream, arguments.get("flags", 0))
+
+
+def _open_channel(domain: libvirt.virDomain, stream: libvirt.virStream, arguments: dict[str, Any]) -> Any:
+    name: Any = arguments.get("name")
+    domain.openChannel(name, stream, arguments.get("flags", 0))
+
+
+def _screenshot(domain: libvirt.virDomain, stream: libvirt.virStream, arguments: dict[str, Any]) -> Any:
+    """The return value is the MIME type of what the stream brings."""
+    return domain.screenshot(stream, arguments["screen"], arguments.get("flags", 0))
+
+
+STREAMS = {
+    "virDomainOpenConsole": _open_console,
+    "virDomainOpenChannel": _open_channel,
+    "virDomainScreenshot": _screenshot,
+}

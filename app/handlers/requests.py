@@ -23,6 +23,7 @@ class Request(NamedTuple):
     params: dict[str, Any]
     deadline: float
     idempotency_key: str | None
+    wants_progress: bool
 
     @property
     def is_for_any_host(self) -> bool:
@@ -47,9 +48,12 @@ def parse(delivery: Delivery, max_bytes: int) -> dict[str, Any]:
 
 
 def call_id(body: dict[str, Any]) -> object:
-    """Return the request's id, None if it has none or none that can be given back."""
+    """Return the request's id, None if it has none or none that comes back as it was sent.
+
+    An integer over 64 bits is read as a float, which has fewer digits; a fraction is no id in JSON-RPC 2.0 either.
+    """
     value = body.get("id")
-    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def is_request(body: dict[str, Any]) -> bool:
@@ -75,7 +79,8 @@ def read(body: dict[str, Any], routing_key: str, host: str) -> Request:
     params = body.get("params", {})
     if not isinstance(params, dict):
         raise InvalidParams("params is an object of arguments by name; positional ones are not served")
-    return Request(key, words, params, _deadline(body.get("deadline")), body.get("idempotency_key"))
+    deadline = _deadline(body.get("deadline"))
+    return Request(key, words, params, deadline, body.get("idempotency_key"), body.get("progress", False))
 
 
 def _check_envelope(body: dict[str, Any]) -> None:
@@ -84,7 +89,7 @@ def _check_envelope(body: dict[str, Any]) -> None:
     if not isinstance(body.get("method"), str):
         raise InvalidRequest('"method" has to be a string')
     if body.get("id") is not None and call_id(body) is None:
-        raise InvalidRequest('"id" has to be a string or a number')
+        raise InvalidRequest('"id" has to be a string or an integer of 64 bits')
     unknown = body.keys() - REQUEST_MEMBERS
     if unknown:
         raise InvalidRequest(f"{min(unknown)!r} is no member of a request ({', '.join(sorted(REQUEST_MEMBERS))} are)")

@@ -40,3 +40,5 @@ ROOMS: dict[str, ModuleType] = {
 
 FINDERS = {name: room.find for name, room in ROOMS.items()}
 SPECIAL = {function: call for room in ROOMS.values() for function, call in getattr(room, "SPECIAL", {}).items()}
+STREAMS = {function: call for room in ROOMS.values() for function, call in getattr(room, "STREAMS", {}).items()}
+"""The functions that open a stream: called in the stream's worker with the receiver, a new stream, the arguments."""

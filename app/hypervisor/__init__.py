@@ -19,6 +19,9 @@ __all__ = [
     "CALLS",
     "POLLING",
     "PRIORITY",
+    "PROGRESS",
+    "RESCUE",
+    "Connection",
     "ConnectionDied",
     "Facts",
     "Hypervisor",
@@ -29,8 +32,9 @@ __all__ = [
     "text",
 ]
 
-CALLS, PRIORITY, POLLING = "calls", "priority", "polling"
-_SIZES = {CALLS: 8, PRIORITY: 2, POLLING: 1}
+CALLS, PRIORITY, RESCUE, PROGRESS, POLLING = "calls", "priority", "rescue", "progress", "polling"
+_SIZES = {CALLS: 8, PRIORITY: 2, RESCUE: 1, PROGRESS: 1, POLLING: 1}
+"""Threads, each with a connection of its own, made when they are needed."""
 _BACKLOG = 1000
 _JOIN_SECONDS = 2.0
 
@@ -40,7 +44,7 @@ class Hypervisor:
 
     def __init__(self, uri: str | None, *, read_only: bool) -> None:
         event_loop.start()
-        self._uri, self._read_only = uri, read_only
+        self.uri, self._read_only = uri, read_only
         self._lanes = {name: Lane(name, size, _BACKLOG, self._connect) for name, size in _SIZES.items()}
         self._watch: Watch | None = None
         self.facts: Facts | None = None
@@ -48,7 +52,7 @@ class Hypervisor:
         """Since when libvirt is connected, or not."""
 
     def _connect(self) -> Connection:
-        return Connection(self._uri, read_only=self._read_only)
+        return Connection(self.uri, read_only=self._read_only)
 
     @property
     def connected(self) -> bool:
@@ -86,6 +90,15 @@ class Hypervisor:
         """On the loop: queue a job.  Raises Busy."""
         self._lanes[lane].submit(job)
 
+    @property
+    def is_in_process(self) -> bool:
+        """Whether the driver lives in this process, as the test driver does: another one would see other objects."""
+        return self.facts is not None and self.facts.is_in_process
+
+    def withdraw(self, job: Job, lane: str, error: CallError) -> bool:
+        """End a job that has not started with `error`; False: it has started."""
+        return self._lanes[lane].withdraw(job, error)
+
     def is_full(self, lane: str) -> bool:
         """Whether every worker of a lane is occupied."""
         return self._lanes[lane].is_full
@@ -111,7 +124,7 @@ class Hypervisor:
     @property
     def open_calls(self) -> int:
         """How many calls of users wait or run."""
-        return self._lanes[CALLS].open_jobs + self._lanes[PRIORITY].open_jobs
+        return sum(self._lanes[lane].open_jobs for lane in (CALLS, PRIORITY, RESCUE))
 
     def refuse_waiting(self, error: CallError) -> None:
         """End every call that has not started."""

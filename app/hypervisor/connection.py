@@ -35,6 +35,7 @@ class Facts:
     library_version: str
     daemon_version: str
     hypervisor_version: str | None
+    is_in_process: bool
 
     @property
     def is_local(self) -> bool:
@@ -51,6 +52,8 @@ class Connection:
         self._handle: libvirt.virConnect | None = None
         self.lost = threading.Event()
         self.reason = ""
+        self.is_in_process = False
+        """Whether there is no daemon behind it: only then there is nothing to keep alive."""
 
     def open(self) -> libvirt.virConnect:
         """Return the live connection, a new one if need be.  Raises LibvirtLost when libvirt cannot be reached."""
@@ -71,8 +74,10 @@ class Connection:
         # The test driver has neither of the two.
         with contextlib.suppress(libvirt.libvirtError):
             handle.registerCloseCallback(on_close, None)
-        with contextlib.suppress(libvirt.libvirtError):
+        try:
             handle.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT)
+        except libvirt.libvirtError as error:
+            self.is_in_process = error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT
         self._handle = handle
         return handle
 
@@ -92,6 +97,7 @@ class Connection:
             library_version=_version(libvirt.getVersion()),
             daemon_version=_version(handle.getLibVersion()),
             hypervisor_version=None,
+            is_in_process=self.is_in_process,
         )
 
     def hypervisor_version(self) -> str | None:

@@ -99,6 +99,13 @@ class Lane:
         """End every job that has not started with `error`."""
         self._end([job for job in self._open_jobs if job.claim()], error)
 
+    def withdraw(self, job: Job, error: CallError) -> bool:
+        """End a job that has not started with `error`; False: it has started, or ended."""
+        if not job.claim():
+            return False
+        self._end([job], error)
+        return True
+
     def close(self) -> None:
         """Let the threads end after what they are doing; one that hangs in libvirt is left behind."""
         self._sweeper.cancel()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.hypervisor import Hypervisor
-from libvirt_amqp import __version__
+from libvirt_amqp import __version__, catalogue
 from libvirt_amqp.keys import Address
 from libvirt_amqp.messages import cloud_event, timestamp
 
@@ -13,10 +13,14 @@ LIVES_FOR_BEATS = 2
 
 
 def versions(hypervisor: Hypervisor) -> dict[str, str | None]:
-    """Return the versions of the agent, of libvirt's library and daemon, and of the hypervisor, as far as known."""
+    """Return the versions of the agent, of libvirt's library and daemon, and of the hypervisor, as far as known.
+
+    `catalogue` is the libvirt whose functions the agent knows.
+    """
     facts = hypervisor.facts
     return {
         "agent": __version__,
+        "catalogue": catalogue.load().libvirt,
         "libvirt": facts.daemon_version if facts else None,
         "library": facts.library_version if facts else None,
         "hypervisor": facts.hypervisor_version if facts else None,

@@ -2,9 +2,10 @@
 
 import asyncio
 import importlib
+import math
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import click
@@ -14,7 +15,37 @@ from libvirt_amqp.broker import DEFAULT_URL, BrokerUnavailable
 from libvirt_amqp.errors import CallError, NoAnswer, Unroutable
 
 EXIT_ERROR, EXIT_BROKER, EXIT_NO_AGENT = 1, 3, 4
-_COMMANDS = ("serve", "watch", "call", "hosts", "ping", "schema")
+_COMMANDS = ("serve", "watch", "call", "hosts", "ping", "console", "download", "upload", "screenshot", "schema")
+
+
+class Seconds(click.FloatRange):
+    """A time to wait: more than nothing, at most a year, and a number."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True, max=366 * 86_400)
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        """Refuse what compares with nothing."""
+        seconds = super().convert(value, param, context)
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number.", param, context)
+        return seconds
+
+
+SECONDS = Seconds()
+
+
+def _use_broker(context: click.Context, _parameter: click.Parameter, url: str | None) -> None:
+    if url is not None:
+        context.obj = url
+
+
+def broker_option(**more: Any) -> Callable[[Any], Any]:
+    """Return the option `--broker`: before the subcommand with a default, behind it for who writes it there."""
+    return click.option("--broker", metavar="URL", expose_value=False, callback=_use_broker, **more)
+
+
+broker_again = broker_option(help="The AMQP broker, as before the subcommand.")
 
 
 class LazyGroup(click.Group):
@@ -34,16 +65,13 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version")
-@click.option(
-    "--broker",
-    metavar="URL",
+@broker_option(
     envvar="LIBVIRT_AMQP_BROKER_URL",
     default=DEFAULT_URL,
     help="The AMQP broker: amqp://user:password@host:port/vhost [default: LIBVIRT_AMQP_BROKER_URL, else guest on "
     "this machine].",
 )
-@click.pass_context
-def group(context: click.Context, broker: str) -> None:
+def group() -> None:
     """Libvirt over AMQP: events, calls and light statistics of virtualization hosts.
 
     \b
@@ -53,7 +81,6 @@ def group(context: click.Context, broker: str) -> None:
 
     Exit codes: 0 success, 1 answered with an error, 2 wrong usage, 3 no broker, 4 no agent or no answer.
     """  # noqa: D301 (click's mark for a paragraph that is not wrapped again)
-    context.obj = broker
 
 
 def main() -> None:

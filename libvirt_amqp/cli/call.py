@@ -8,20 +8,9 @@ from typing import Any
 import click
 
 from libvirt_amqp import catalogue
-from libvirt_amqp.cli import run
-from libvirt_amqp.client import Client, connect
-from libvirt_amqp.errors import LibvirtFailed
-from libvirt_amqp.keys import Address
-from libvirt_amqp.objects import CLASSES, identity_words
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_BY_NAME = {
-    "domain": "virDomainLookupByName",
-    "network": "virNetworkLookupByName",
-    "storage-pool": "virStoragePoolLookupByName",
-    "nwfilter": "virNWFilterLookupByName",
-}
-_PARENTS = {"pool": "storage-pool", "domain": "domain", "network": "network"}
+from libvirt_amqp.cli import SECONDS, broker_again, run
+from libvirt_amqp.cli.objects import resolve
+from libvirt_amqp.client import connect
 
 
 @click.command("call")
@@ -29,8 +18,12 @@ _PARENTS = {"pool": "storage-pool", "domain": "domain", "network": "network"}
 @click.argument("object_", metavar="OBJECT")
 @click.argument("method")
 @click.argument("arguments", metavar="[NAME=VALUE]...", nargs=-1)
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds within which the call has to start.")
+@click.option(
+    "--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds within which the call has to start."
+)
 @click.option("--raw", is_flag=True, help="Print a string as it is (XML), not as JSON.")
+@click.option("--progress", is_flag=True, help="Tell on stderr how it goes, and wait for a job that the call starts.")
+@broker_again
 @click.pass_obj
 def command(  # noqa: PLR0913 (an option each)
     broker: str,
@@ -41,14 +34,16 @@ def command(  # noqa: PLR0913 (an option each)
     timeout: float,
     *,
     raw: bool,
+    progress: bool,
 ) -> None:
     """Call METHOD, a C function of libvirt, on an OBJECT of HOST and print its result as JSON.
 
     \b
-    OBJECT   connect, agent, or CLASS/IDENTITY:
-             domain/NAME-OR-UUID-OR-ID          network/NAME-OR-UUID        storage-pool/NAME-OR-UUID
-             storage-vol/POOL/NAME              domain-snapshot/DOMAIN/NAME network-port/NETWORK/UUID
-             interface/NAME  node-device/NAME   nwfilter/NAME-OR-UUID       secret/UUID
+    OBJECT   connect, agent, or CLASS/IDENTITY; DOMAIN, NETWORK, POOL are a name or a uuid, DOMAIN also an id:
+             domain/DOMAIN  domain-snapshot/DOMAIN/NAME  domain-checkpoint/DOMAIN/NAME
+             network/NETWORK  network-port/NETWORK/UUID  interface/NAME
+             storage-pool/POOL  storage-vol/POOL/NAME  node-device/NAME  secret/UUID
+             nwfilter/NAME  nwfilter/UUID  nwfilter-binding/PORTDEV
     VALUE    a string as it is; numbers, lists, objects as JSON; flags also by name, joined by |;
              @FILE for the contents of a file
 
@@ -57,9 +52,12 @@ def command(  # noqa: PLR0913 (an option each)
     libvirt-amqp call host1 domain/web virDomainGetXMLDesc flags=VIR_DOMAIN_XML_INACTIVE
     libvirt-amqp call host1 connect virDomainDefineXML xml=@web.xml
     libvirt-amqp call any connect virDomainLookupByName name=web
+    libvirt-amqp call any domain/web virDomainGetState          on whichever host it is
+    libvirt-amqp call --progress host1 domain/web virDomainMigrateToURI3 \\
+        dconnuri=qemu+tls://host2/system params={} flags=VIR_MIGRATE_LIVE|VIR_MIGRATE_PEER2PEER
     """  # noqa: D301 (click's mark for a paragraph that is not wrapped again)
     params = dict(read_argument(text, method) for text in arguments)
-    run(_call(broker, host, object_, method, params, timeout, raw=raw))
+    run(_call(broker, host, object_, method, params, timeout, raw=raw, progress=progress))
 
 
 def read_argument(text: str, method: str) -> tuple[str, Any]:
@@ -103,40 +101,17 @@ async def _call(  # noqa: PLR0913 (the command's options)
     timeout: float,  # noqa: ASYNC109 (an option's value)
     *,
     raw: bool,
+    progress: bool,
 ) -> None:
     async with connect(broker, "libvirt-amqp call") as client:
         address = await resolve(client, host, object_)
-        result = await client.call(address, method, params, timeout=timeout)
+        result = await client.call(address, method, params, timeout=timeout, progress=_tell if progress else None)
     click.echo(result if raw and isinstance(result, str) else json.dumps(result, indent=2, ensure_ascii=False))
 
 
-async def resolve(client: Client, host: str, text: str) -> Address:
-    """Return the address of an object as people write it; names are looked up on the host."""
-    name, _, rest = text.partition("/")
-    cls = CLASSES.get(name)
-    if cls is None:
-        raise click.UsageError(f"{name!r} is no class of objects ({', '.join(CLASSES)} are)")
-    parts = rest.split("/", 1) if cls.parent is not None else [rest] if rest else []
-    if len(parts) != cls.words or not all(parts):
-        raise click.UsageError(f"{text!r}: a {name} is written {'/'.join([name, *cls.kinds])}")
-    if cls.parent is not None:
-        parent = await _one(client, host, _PARENTS[cls.parent], parts[0])
-        return Address(host, name, (parent, parts[1]))
-    if not parts or cls.word != "uuid":
-        return Address(host, name, tuple(parts))
-    return Address(host, name, (await _one(client, host, name, parts[0]),))
-
-
-async def _one(client: Client, host: str, cls: str, text: str) -> str:
-    """Return the uuid of an object given by uuid, id (a domain's) or name, tried in this order."""
-    if _UUID.fullmatch(text):
-        return text.lower()
-    if cls not in _BY_NAME:
-        raise click.UsageError(f"a {cls} is named by its uuid")
-    connection = Address(host, "connect")
-    if cls == "domain" and text.isdigit():
-        try:
-            return identity_words(await client.call(connection, "virDomainLookupByID", {"id": int(text)}))[0]
-        except LibvirtFailed:
-            pass  # a name may consist of digits
-    return identity_words(await client.call(connection, _BY_NAME[cls], {"name": text}))[0]
+def _tell(news: dict[str, Any]) -> None:
+    """Print one line of a call's progress on stderr."""
+    job = news["job"] or {}
+    figures = job.get("params", job)
+    shown = "  ".join(f"{name}={value}" for name, value in figures.items() if value)
+    click.echo(f"{news['elapsed']:8.1f} s  {news['state']:8}  {shown}", err=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from libvirt_amqp.cli import EXIT_NO_AGENT, fail, run
+from libvirt_amqp.cli import EXIT_NO_AGENT, SECONDS, broker_again, fail, run
 from libvirt_amqp.client import connect
 from libvirt_amqp.keys import STATS
 
@@ -14,7 +14,10 @@ _ROW = "{:<24} {:<8} {:<12} {:<8} {:<22} {}"
 
 
 @click.command("hosts")
-@click.option("--wait", default=6.0, show_default=True, help="Seconds to listen (agents beat every 5 s by default).")
+@click.option(
+    "--wait", type=SECONDS, default=6.0, show_default=True, help="Seconds to listen (agents beat every 5 s by default)."
+)
+@broker_again
 @click.pass_obj
 def command(broker: str, wait: float) -> None:
     """List the hosts whose agents are alive.  Exit code 4 when there is none."""

@@ -5,7 +5,7 @@ import time
 
 import click
 
-from libvirt_amqp.cli import fail, run
+from libvirt_amqp.cli import SECONDS, broker_again, fail, run
 from libvirt_amqp.client import connect
 from libvirt_amqp.keys import Address
 from libvirt_amqp.local import host_name
@@ -13,7 +13,8 @@ from libvirt_amqp.local import host_name
 
 @click.command("ping")
 @click.argument("host", required=False)
-@click.option("--timeout", default=5.0, show_default=True, help="Seconds to wait for the answer.")
+@click.option("--timeout", type=SECONDS, default=5.0, show_default=True, help="Seconds to wait for the answer.")
+@broker_again
 @click.pass_obj
 def command(broker: str, host: str | None, timeout: float) -> None:
     """Ask the agent of HOST for a sign of life (default: the agent of this machine)."""

@@ -1,9 +1,13 @@
 """`libvirt-amqp serve`: the agent itself."""
 
+import os
 import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
+
+from libvirt_amqp.cli import broker_again
 
 
 @click.command("serve")
@@ -12,14 +16,19 @@ import click
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A TOML file of settings [default: /etc/libvirt-amqp.toml, if it is there].",
 )
-def command(config: Path | None) -> None:
+@broker_again
+@click.pass_context
+def command(context: click.Context, config: Path | None) -> None:
     """Run the agent of this host.
 
-    Settings come from the environment (LIBVIRT_AMQP_HOST, _URI, _BROKER_URL, _ACCESS, ...) over the file; without any
-    it serves read-only calls of libvirt's default hypervisor through a broker on this machine.
+    Settings come from the environment (LIBVIRT_AMQP_HOST, _URI, _BROKER_URL, _ACCESS, ...) over the file, and --broker
+    over both; without any it serves read-only calls of libvirt's default hypervisor through a broker on this machine.
 
     Exit codes: 0 stopped, 1 a fault, 2 wrong settings, 3 another agent serves this host.
     """
     from app.__main__ import main  # noqa: PLC0415 (the agent's imports are for the agent alone)
 
+    above = [one for one in (context, context.parent) if one is not None]
+    if any(one.get_parameter_source("broker") is ParameterSource.COMMANDLINE for one in above):
+        os.environ["LIBVIRT_AMQP_BROKER_URL"] = context.obj
     sys.exit(main(config))

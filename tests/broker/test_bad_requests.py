@@ -62,6 +62,7 @@ def changed(**members: Any) -> bytes:
         (changed(method=7), -32600, "method"),
         (changed(method="virDomainDestroy"), -32600, "routing key"),
         (changed(id=[1]), -32600, "id"),
+        (changed().replace(b'"id":1', b'"id":18446744073709551616'), -32600, "64 bits"),
         (changed(dead_line="x"), -32600, "dead_line"),
         (changed(params=[1]), -32602, "by name"),
         (changed(params="x"), -32602, "by name"),
@@ -93,6 +94,11 @@ async def test_a_bad_key_gets_an_error(sender: Sender, key: str) -> None:
 async def test_the_answer_carries_the_id_whatever_was_wrong(sender: Sender) -> None:
     assert (await sender.ask(changed(id="abc", params=[])))["id"] == "abc"
     assert (await sender.ask(b"no"))["id"] is None
+
+
+@pytest.mark.parametrize("sent", [-(2**63), 2**64 - 1, 0, "", "café"])
+async def test_an_id_comes_back_as_it_was_sent(sender: Sender, sent: object) -> None:
+    assert (await sender.ask(changed(id=sent)))["id"] == sent
 
 
 async def test_a_notification_is_not_answered_even_when_it_is_wrong(sender: Sender) -> None:

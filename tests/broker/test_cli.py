@@ -31,7 +31,7 @@ async def cli(url: str, *arguments: str) -> tuple[int, str, str]:
 
 
 async def test_an_object_is_called_by_name_uuid_or_id(broker_url: str) -> None:
-    for name in ("test", TEST_UUID, TEST_UUID.upper()):
+    for name in ("test", TEST_UUID, TEST_UUID.upper(), "1"):
         code, out, _ = await cli(broker_url, "call", "h1", f"domain/{name}", "virDomainGetState")
         assert code == 0
         assert json.loads(out)["state"] == 1
@@ -58,11 +58,24 @@ async def test_every_failure_has_an_exit_code_and_one_line(broker_url: str) -> N
         ("ping", "nobody"): (4, "no agent"),
         ("--broker", f"amqp://127.0.0.1:{free_port()}/", "ping", "h1"): (3, "127.0.0.1"),
         ("--broker", "nonsense", "ping", "h1"): (3, "amqp://"),
+        ("ping", "h1", "--broker", f"amqp://127.0.0.1:{free_port()}/"): (3, "127.0.0.1"),
+        ("--broker", "nonsense", "serve"): (2, "amqp://"),
+        ("serve", "--broker", "nonsense"): (2, "amqp://"),
+        ("watch", "--class", "nwfilter"): (2, "domain"),
+        ("watch", "--host", "any"): (2, "no host"),
+        ("call", "h1", "domain", "virDomainGetInfo"): (2, "domain/<name, uuid or id>"),
+        ("call", "h1", "storage-vol/x", "virStorageVolGetInfo"): (2, "storage-vol/<name or uuid>/<name>"),
         ("--broker", "amqp://u:sekret@x:abc/", "ping", "h1"): (3, "amqp://"),
     }
     for arguments, (code, says) in failures.items():
         got, _, err = await cli(broker_url, *arguments)
         assert (got, says in err, "Traceback" in err) == (code, True, False), (arguments, err)
+
+
+async def test_the_broker_can_be_named_behind_the_subcommand_too(broker_url: str) -> None:
+    nobody = f"amqp://127.0.0.1:{free_port()}/"
+    assert (await cli(nobody, "ping", "h1", "--broker", broker_url))[0] == 0
+    assert (await cli(nobody, "--broker", nobody, "ping", "--broker", broker_url, "h1"))[0] == 0
 
 
 async def test_ping_and_hosts_see_the_agent(broker_url: str) -> None:
@@ -102,3 +115,24 @@ async def test_watch_shows_what_happens_as_json_lines(broker_url: str) -> None:
     assert line["body"]["type"] == "org.libvirt.domain.lifecycle"
     process.terminate()
     await process.wait()
+
+
+async def test_an_object_is_found_on_whichever_host_has_it(broker_url: str) -> None:
+    for name in ("test", TEST_UUID):
+        code, out, _ = await cli(broker_url, "call", "any", f"domain/{name}", "virDomainGetName")
+        assert (code, json.loads(out)) == (0, "test")
+    code, _, err = await cli(broker_url, "call", "any", "node-device/computer", "virNodeDeviceGetName")
+    assert code == 2
+    assert "can be found" in err
+
+
+async def test_a_screenshot_becomes_a_file(broker_url: str, tmp_path: Path) -> None:
+    code, _, err = await cli(broker_url, "screenshot", "h1", "test", str(tmp_path / "screen.png"))
+    assert code == 0
+    assert "image/png" in err
+    assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG")
+
+
+async def test_a_call_with_progress_gives_its_result(broker_url: str) -> None:
+    code, out, _ = await cli(broker_url, "call", "--progress", "h1", "domain/test", "virDomainGetName")
+    assert (code, json.loads(out)) == (0, "test")

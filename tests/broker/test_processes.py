@@ -15,6 +15,7 @@ import pytest
 from conftest import TEST_UUID, Start, answering, eventually, hearing
 from private_rabbitmq import PrivateRabbitMQ, free_port
 
+from libvirt_amqp.cli.watch import REFUSED_WITHIN_SECONDS
 from libvirt_amqp.client import Client, connect
 from libvirt_amqp.errors import CallError, ResultUnknown
 from libvirt_amqp.keys import Address
@@ -33,6 +34,10 @@ class Process:
         self.log = folder / "log"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen([COMMAND, "serve"], env=os.environ | environment, stderr=log)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -125,6 +130,21 @@ async def test_the_agent_waits_for_a_broker_that_is_not_there_yet(tmp_path: Path
     finally:
         process.close()
         broker.close()
+
+
+async def test_watch_waits_for_a_broker_that_was_lost_before_anything_came(own_broker: PrivateRabbitMQ) -> None:
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, "watch", "--broker", own_broker.url, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    await eventually(lambda: "libvirt.events" in own_broker.ctl("-q", "list_bindings", "source_name"))
+    async with asyncio.timeout(30):
+        await asyncio.sleep(REFUSED_WITHIN_SECONDS)  # until then a loss counts as a refusal
+        await asyncio.to_thread(own_broker.kill)
+        assert b"trying again" in await process.stderr.readline()
+        assert process.returncode is None
+        process.terminate()
+        await process.wait()
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])

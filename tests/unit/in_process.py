@@ -8,6 +8,7 @@ import orjson
 from app.handlers.arguments import check
 from app.handlers.calling import make_work, translate
 from app.handlers.results import Encoder
+from app.handlers.rooms import STREAMS
 from libvirt_amqp import catalogue, errors
 from libvirt_amqp.catalogue import Function
 
@@ -16,6 +17,8 @@ libvirt.registerErrorHandler(lambda _context, _error: None, None)  # else every 
 HOST = "h1"
 API = catalogue.load()
 ENCODER = Encoder(API, HOST)
+CALLED = [f for f in API.served().values() if f.cls != "stream" and f.name not in STREAMS]
+"""What is one call and one answer."""
 
 
 class Calls:

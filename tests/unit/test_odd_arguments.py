@@ -13,11 +13,11 @@ import libvirt
 import orjson
 import pytest
 from conftest import TEST_UUID
-from unit.in_process import API, Calls
+from unit.in_process import CALLED, Calls
 
-from app.handlers.arguments import BOUNDS
 from libvirt_amqp.catalogue import INTEGERS, Function
 from libvirt_amqp.errors import CallError, InvalidParams, InvalidRequest, LibvirtFailed
+from libvirt_amqp.rules import BOUNDS
 
 ROUNDS = int(os.environ.get("ODD_ROUNDS", "2"))
 POOL_UUID = "dfe224cb-28fb-8dd0-c4b2-64eb3f0f4566"
@@ -124,7 +124,7 @@ def outcome(calls: Calls, function: Function, params: dict[str, Any]) -> object:
 def test_odd_arguments_have_clear_errors(cls: str, node: str) -> None:
     for seed in range(ROUNDS):
         dice = random.Random(f"{cls} {seed}")
-        for function in API.served().values():
+        for function in CALLED:
             if function.cls != cls:
                 continue
             calls = connected(node)
@@ -138,7 +138,7 @@ def test_odd_arguments_have_clear_errors(cls: str, node: str) -> None:
 
 def test_the_largest_number_of_every_argument_reaches_libvirt(node: str) -> None:
     refused = []
-    for function in API.served().values():
+    for function in CALLED:
         for param in function.params:
             if param.type not in {"uint32", "uint64", "int32", "int64"} or (function.name, param.name) in BOUNDS:
                 continue
@@ -154,7 +154,7 @@ def test_the_largest_number_of_every_argument_reaches_libvirt(node: str) -> None
 def test_an_argument_that_is_wrong_is_named(node: str) -> None:
     calls = connected(node)
     unnamed = []
-    for function in API.served().values():
+    for function in CALLED:
         for param in function.params:
             given = {p.name: fitting(p.type, random.Random(1)) for p in function.params}
             error = outcome(calls, function, given | {param.name: object()})

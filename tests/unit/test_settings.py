@@ -27,6 +27,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("STATS_INTERVAL", "soon", "number"),
         ("HOST", "any", "no host's name"),
         ("BROKER_URL", "http://user:hunter2@x", "amqp://"),
+        ("BROKER_URL", "amqp://user:hunter2@x:0/", "amqp://"),
         ("SECRETS", "perhaps", "boolean"),
     ],
 )
@@ -38,6 +39,37 @@ def test_an_impossible_setting_is_one_readable_line(name: str, value: str, says:
     assert f"LIBVIRT_AMQP_{name}" in text
     assert "\n" not in text
     assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('access = "everything"', "access: Input should be 'read-only' or 'full'"),
+        ('ACCESS = "everything"', "ACCESS: "),
+        ("workres = 3", "workres is no setting (there are broker_url, "),
+        ("stats_interval = 0", "stats_interval: "),
+        ("[host]", "host: "),
+        ('"ho\\nst" = "x"', "'ho\\nst' is no setting"),
+        ('broker_url = "http://user:hunter2@x"', "broker_url: needs the form"),
+    ],
+)
+def test_an_impossible_setting_of_the_file_is_named_as_it_stands_there(tmp_path: Path, line: str, says: str) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(f"{line}\n")
+    with pytest.raises(SettingsError) as error:
+        load({"LIBVIRT_AMQP_URI": "test:///default"}, file)
+    text = str(error.value)
+    assert text.startswith(f"{file}: {says}")
+    assert "LIBVIRT_AMQP_" not in text
+    assert "\n" not in text
+    assert "hunter2" not in text
+
+
+def test_of_two_places_the_one_that_counts_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('access = "full"\n')
+    with pytest.raises(SettingsError, match=r"^LIBVIRT_AMQP_ACCESS: "):
+        load({"LIBVIRT_AMQP_ACCESS": "everything"}, file)
 
 
 def test_a_file_that_is_no_toml_is_one_readable_line(tmp_path: Path) -> None:

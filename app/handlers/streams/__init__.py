@@ -1,0 +1,215 @@
+"""Streams: the functions that open one (console, channel, screenshot, volumes), and virStream* on the object it is of.
+
+`session` is a stream as the agent sees it, `worker` the process that holds libvirt's end, `frames` what they say to
+each other.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections import OrderedDict
+from typing import Any
+
+import orjson
+import structlog
+
+from app.handlers.streams.frames import HEADER
+from app.handlers.streams.session import Answer, Session
+from app.handlers.streams.worker import Opening, serve
+from app.hypervisor import Hypervisor
+from libvirt_amqp.catalogue import Function
+from libvirt_amqp.errors import Aborted, Busy, CallError, InvalidParams
+
+log = structlog.get_logger()
+
+MOST_STREAMS = 16
+"""Open ones of a host: each has a process of 35 MiB."""
+IDLE_SECONDS = 60.0
+"""A stream is aborted when its caller says nothing for so long."""
+STUCK_SECONDS = 600.0
+"""The same while libvirt does not take what the caller has sent."""
+ENDED_KEPT = 1000
+KILL_SECONDS = 2.0
+
+_WRITE_ONLY, _READ_ONLY = {"virStorageVolUpload"}, {"virStorageVolDownload", "virDomainScreenshot"}
+_SPARSE = 1
+"""VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM."""
+
+
+class Stream:
+    """An open stream and what the log line at its end will say."""
+
+    def __init__(self, function: str, cls: str, words: tuple[str, ...]) -> None:
+        self.function = function
+        self.receiver = cls, words
+        self.began = time.monotonic()
+        self.session: Session | None = None
+        """None until there is a worker."""
+
+
+class Streams:
+    """All open streams of a host, by the token that the opening call returned."""
+
+    def __init__(self, hypervisor: Hypervisor, host: str) -> None:
+        self._hypervisor = hypervisor
+        self._host = host
+        self._streams: dict[str, Stream] = {}
+        self._ended: OrderedDict[str, CallError] = OrderedDict()
+        """Why the last ones ended, for callers that have not heard yet."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper = asyncio.get_running_loop().call_later(1, self._sweep)
+
+    def open(
+        self, function: Function, cls: str, words: tuple[str, ...], arguments: dict[str, Any], answer: Answer
+    ) -> None:
+        """Open a stream; answered with its token when libvirt has opened it.  Raises Busy."""
+        if len(self._streams) >= MOST_STREAMS:
+            raise Busy(f"{MOST_STREAMS} streams are open already")
+        token = secrets.token_hex(16)
+        stream = self._streams[token] = Stream(function.name, cls, words)
+        self._keep(self._open(token, stream, function, arguments, answer))
+
+    def operate(
+        self, function: Function, cls: str, words: tuple[str, ...], arguments: dict[str, Any], answer: Answer
+    ) -> None:
+        """Carry out one of the virStream* functions.  Raises InvalidParams, or what the stream has ended with."""
+        stream, session = self._find(arguments["stream"], cls, words)
+        name = function.name
+        if "Recv" in name and stream.function in _WRITE_ONLY:
+            raise InvalidParams(f"a stream of {stream.function} cannot be read")
+        if "Send" in name and stream.function in _READ_ONLY:
+            raise InvalidParams(f"a stream of {stream.function} cannot be written")
+        session.last_heard = time.monotonic()
+        _OPERATIONS[name](session, arguments, answer)
+
+    def abort_all(self, error: CallError) -> None:
+        """End every stream."""
+        for session in self._sessions():
+            session.abort(error)
+
+    async def close(self, error: CallError) -> None:
+        """End every stream and wait until the workers are gone."""
+        self._sweeper.cancel()
+        self.abort_all(error)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=KILL_SECONDS + 1)
+
+    def _sessions(self) -> list[Session]:
+        return [stream.session for stream in self._streams.values() if stream.session is not None]
+
+    def _find(self, token: str, cls: str, words: tuple[str, ...]) -> tuple[Stream, Session]:
+        stream = self._streams.get(token)
+        if stream is not None and stream.session is not None and stream.receiver == (cls, words):
+            return stream, stream.session
+        raise self._ended.pop(token, None) or InvalidParams("stream: no such stream of this object is open")
+
+    def _keep(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _open(
+        self, token: str, stream: Stream, function: Function, arguments: dict[str, Any], answer: Answer
+    ) -> None:
+        cls, words = stream.receiver
+        is_sparse = function.name == "virStorageVolDownload" and bool(arguments.get("flags", 0) & _SPARSE)
+        reads = function.name not in _WRITE_ONLY
+        opening = Opening(self._hypervisor.uri, self._host, function.name, cls, words, arguments, reads, is_sparse)
+        over = asyncio.Event()
+
+        def ended(error: CallError | None) -> None:
+            self._forget(token, error)
+            over.set()
+
+        process: asyncio.subprocess.Process | None = None
+        try:
+            ours, process = await self._start_worker()
+            reader, writer = await asyncio.open_connection(sock=ours, limit=4 * 1024 * 1024)
+            payload = orjson.dumps(opening._asdict())
+            writer.write(HEADER.pack(0, len(payload)) + payload)
+            session = stream.session = Session(reader, writer, ended)
+            value = await session.opened
+            answer(token if len(function.outputs) == 1 else {"return": value, "stream": token})
+            await over.wait()
+        except CallError as error:
+            answer(error)
+        except OSError as error:
+            self._forget(token, None)
+            answer(Busy(f"no worker for the stream could be started: {error}"))
+        finally:
+            await _reap(process)
+
+    async def _start_worker(self) -> tuple[socket.socket, asyncio.subprocess.Process | None]:
+        """Start a process, or a thread where the driver lives in ours; return the socket to it."""
+        ours, its = socket.socketpair()
+        if self._hypervisor.is_in_process:
+            threading.Thread(target=serve, args=(its,), name="stream", daemon=True).start()
+            return ours, None
+        try:
+            program = f"from app.handlers.streams.worker import main; main({its.fileno()})"
+            return ours, await asyncio.create_subprocess_exec(
+                sys.executable, "-c", program, pass_fds=[its.fileno()], stdin=asyncio.subprocess.DEVNULL
+            )
+        finally:
+            its.close()
+
+    def _forget(self, token: str, error: CallError | None) -> None:
+        stream = self._streams.pop(token)
+        if error is not None:
+            self._ended[token] = error
+            if len(self._ended) > ENDED_KEPT:
+                self._ended.popitem(last=False)
+        session = stream.session
+        log.info(
+            "stream_ended",
+            function=stream.function,
+            object="/".join((stream.receiver[0], *stream.receiver[1])),
+            bytes_read=session.received if session else 0,
+            bytes_written=session.sent if session else 0,
+            seconds=round(time.monotonic() - stream.began, 3),
+            error=error.message if error else None,
+        )
+
+    def _sweep(self) -> None:
+        """Abort what nobody uses any more, and answer who has waited long enough."""
+        now = time.monotonic()
+        for session in self._sessions():
+            session.tick()
+            limit = STUCK_SECONDS if session.is_at_work else IDLE_SECONDS
+            if now - session.last_heard > limit:
+                session.abort(Aborted(f"the caller of the stream was silent for {limit:g} s"))
+        self._sweeper = asyncio.get_running_loop().call_later(1, self._sweep)
+
+
+def _abort(session: Session, _arguments: dict[str, Any], answer: Answer) -> None:
+    session.abort(Aborted("the stream was aborted by its caller"))
+    answer(0)
+
+
+_OPERATIONS: dict[str, Any] = {
+    "virStreamRecv": lambda s, a, answer: s.recv(a["nbytes"], stops_at_hole=False, answer=answer),
+    "virStreamRecvFlags": lambda s, a, answer: s.recv(
+        a["nbytes"], stops_at_hole=bool(a.get("flags", 0) & 1), answer=answer
+    ),
+    "virStreamRecvHole": lambda s, _, answer: s.recv_hole(answer),
+    "virStreamSend": lambda s, a, answer: s.send(a["offset"], a["data"], answer),
+    "virStreamSendHole": lambda s, a, answer: s.send_hole(a["offset"], a["length"], answer),
+    "virStreamFinish": lambda s, _, answer: s.finish(answer),
+    "virStreamAbort": _abort,
+}
+
+
+async def _reap(process: asyncio.subprocess.Process | None) -> None:
+    """Wait until a worker has ended, and kill one that hangs."""
+    if process is None:
+        return
+    try:
+        await asyncio.wait_for(process.wait(), KILL_SECONDS)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,1 @@
+"""The contract for machines, made from the catalogue and libvirt's descriptions when somebody asks for it."""

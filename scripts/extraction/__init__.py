@@ -1,0 +1,1 @@
+"""How scripts/extract_catalogue.py makes libvirt_amqp/api.json."""

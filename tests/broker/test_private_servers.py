@@ -1,0 +1,53 @@
+"""The servers that tests are made with leave nothing behind, whatever happens to them."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import eventually
+from private_process import ServerFailed
+from private_rabbitmq import PrivateRabbitMQ
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+def test_a_closed_node_leaves_no_process_and_no_folder() -> None:
+    broker = PrivateRabbitMQ()
+    broker.start()
+    assert broker.processes()
+    broker.close()
+    assert not broker.processes()
+    assert not broker._path.exists()
+
+
+def test_a_frozen_node_can_be_closed() -> None:
+    with PrivateRabbitMQ() as broker:
+        broker.freeze()
+    assert not broker.processes()
+    assert not broker._path.exists()
+
+
+def test_a_node_that_does_not_start_says_why_and_leaves_nothing() -> None:
+    broker = PrivateRabbitMQ("this is no configuration\n")
+    with pytest.raises(ServerFailed, match="RabbitMQ did not start"):
+        broker.start()
+    assert not broker.processes()
+    assert not broker._path.exists()
+
+
+async def test_an_interrupt_during_the_start_leaves_nothing(tmp_path: Path) -> None:
+    program = f"""import sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+from private_rabbitmq import PrivateRabbitMQ
+with PrivateRabbitMQ(): pass"""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, env=environment, stderr=asyncio.subprocess.DEVNULL
+    )
+    await eventually(lambda: list(tmp_path.glob("*/output")))
+    process.send_signal(signal.SIGINT)
+    await process.wait()
+    await eventually(lambda: not list(tmp_path.iterdir()))
