@@ -29,6 +29,7 @@ bench: ## what things cost, beside bare programs in the same run
 catalogue: ## extract libvirt's API anew from the installed libvirt-dev, and write docs/api from it
 	@scripts/install agent
 	@$(PYTHON) scripts/extract_catalogue.py
+	@$(PYTHON) scripts/extract_typed_params.py
 	@$(PYTHON) scripts/extract_descriptions.py
 	@$(PYTHON) scripts/make_api_pages.py
 

@@ -21,6 +21,9 @@
 
 from typing import Any, ClassVar
 
+_VIR_ERROR = ("code", "domain", "message", "level", "str1", "str2", "str3", "int1", "int2")
+"""The members of `data` in the order of the binding's `err`."""
+
 
 class CallError(Exception):
     """A call that was answered with an error.  `data` is what the agent added, `code` the number on the wire."""
@@ -74,6 +77,16 @@ class LibvirtFailed(CallError):
     """libvirt answered with an error: `data` is the whole virError with the names of its numbers."""
 
     code = 1
+
+    def as_libvirt_error(self) -> Exception:
+        """Return the `libvirt.libvirtError` that a caller of libvirt itself would have got; needs libvirt-python."""
+        from libvirt import libvirtError  # noqa: PLC0415 (only who asks for one needs the binding)
+
+        data = self.data or {}
+        error: Any = libvirtError.__new__(libvirtError, self.message)  # its __init__ takes the thread's last error
+        error.err = tuple(data.get(name) for name in _VIR_ERROR)
+        found: Exception = error
+        return found
 
 
 class Denied(CallError):

@@ -15,11 +15,22 @@ SECRET_PERMISSION = "read_secure"  # noqa: S105 (libvirt's name of a permission)
 """libvirt's permission for arguments that reveal secrets, as VIR_DOMAIN_XML_SECURE."""
 
 MOST_CELLS, MOST_PEEKED = 1024, 4 * 1024 * 1024
-MOST = {
-    ("virNodeAllocPages", "cellCount"): MOST_CELLS,
-    ("virNodeGetCellsFreeMemory", "maxCells"): MOST_CELLS,
-    ("virNodeGetFreePages", "cellCount"): MOST_CELLS,
-    ("virDomainBlockPeek", "size"): MOST_PEEKED,
-    ("virDomainMemoryPeek", "size"): MOST_PEEKED,
+BOUNDS = {
+    ("virNodeAllocPages", "cellCount"): (0, MOST_CELLS),
+    ("virNodeGetFreePages", "cellCount"): (0, MOST_CELLS),
+    ("virDomainBlockPeek", "size"): (0, MOST_PEEKED),
+    ("virDomainMemoryPeek", "size"): (0, MOST_PEEKED),
+    # Beyond these the binding fails without an error of libvirt's.
+    ("virNodeGetCellsFreeMemory", "maxCells"): (1, MOST_CELLS),
+    ("virNodeGetCellsFreeMemory", "startCell"): (0, 10_000 - MOST_CELLS),
+    # The binding passes 0 whatever the caller says, and libvirt knows no flag of it.
+    ("virDomainGetDiskErrors", "flags"): (0, 0),
 }
-"""Arguments by which the binding allocates before it asks libvirt: unbounded, one call takes all the host's memory."""
+"""Tighter than C's types, mostly because memory is taken before libvirt is asked: one call could take all there is."""
+
+LENGTHS = {
+    ("virDomainSendKey", "keycodes"): (1, 16),  # VIR_DOMAIN_SEND_KEY_MAX_KEYS, which the binding has not
+    ("virNodeGetFreePages", "pages"): (1, MOST_CELLS),
+    ("virNodeAllocPages", "pageSizes"): (1, MOST_CELLS),
+}
+"""How many items an array may have, for the same reasons."""

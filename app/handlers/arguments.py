@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import libvirt
 import orjson
 
+from app.handlers.integers import bits
 from app.handlers.rooms import FINDERS
+from app.handlers.typed import check_params, check_string
 from libvirt_amqp.catalogue import INTEGERS, Function
 from libvirt_amqp.errors import InvalidParams
 from libvirt_amqp.objects import CLASSES, identity_words
-from libvirt_amqp.rules import MOST
+from libvirt_amqp.rules import BOUNDS, LENGTHS
 
 _UUID_BYTES = 16
 
@@ -34,9 +36,7 @@ def check(function: Function, params: dict[str, Any], host: str) -> dict[str, An
         value = given.pop(name, None)
         if value is not None:
             arguments[name] = _check(name, kind, value, host)
-            most = MOST.get((function.name, name))
-            if most is not None and arguments[name] > most:
-                raise InvalidParams(f"{name}: at most {most} is served, not {value}")
+            _check_bounds(function.name, name, arguments[name])
         elif not optional:
             raise InvalidParams(f"{function.name} needs the argument {name!r} ({kind})")
     if given:
@@ -45,10 +45,19 @@ def check(function: Function, params: dict[str, Any], host: str) -> dict[str, An
     return arguments
 
 
+def _check_bounds(function: str, name: str, value: Any) -> None:
+    bounds = BOUNDS.get((function, name))
+    if bounds is not None and not bounds[0] <= value <= bounds[1]:
+        raise InvalidParams(f"{name}: from {bounds[0]} to {bounds[1]} is served, not {value}")
+    bounds = LENGTHS.get((function, name))
+    if bounds is not None and not bounds[0] <= len(value) <= bounds[1]:
+        raise InvalidParams(f"{name}: from {bounds[0]} to {bounds[1]} items are served, not {len(value)}")
+
+
 def positional(function: Function, arguments: dict[str, Any], connection: libvirt.virConnect) -> list[Any]:
     """In a worker thread: return what the binding's method takes, in its order, objects looked up."""
     return [
-        look_up(arguments[name], connection) if name in arguments else _left_out(kind)
+        _as_the_binding_takes_it(kind, arguments[name], connection) if name in arguments else _left_out(kind)
         for name, kind, _ in function.params
         if kind != "zero"
     ]
@@ -63,10 +72,12 @@ def look_up(value: Any, connection: libvirt.virConnect) -> Any:
     return value
 
 
+def _as_the_binding_takes_it(kind: str, value: Any, connection: libvirt.virConnect) -> Any:
+    return bits(kind, value) if kind in INTEGERS else look_up(value, connection)
+
+
 def _left_out(kind: str) -> Any:
-    if kind in INTEGERS:
-        return 0
-    return {} if kind == "params" else None
+    return 0 if kind in INTEGERS else None
 
 
 def _check(name: str, kind: str, value: Any, host: str) -> Any:
@@ -85,12 +96,6 @@ def _integer(name: str, kind: str, value: Any) -> int:
     low, high = INTEGERS[kind]
     if type(value) is not int or not low <= value <= high:  # a bool is an int to isinstance
         raise InvalidParams(f"{name}: an integer from {low} to {high} is needed, not {_shown(value)}")
-    return value
-
-
-def _string(name: str, value: Any) -> str:
-    if not isinstance(value, str) or "\0" in value:
-        raise InvalidParams(f"{name}: a string without NUL is needed, not {_shown(value)}")
     return value
 
 
@@ -113,16 +118,6 @@ def _cpumap(name: str, value: Any) -> tuple[bool, ...]:
     return tuple(value)
 
 
-def _params(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InvalidParams(f"{name}: an object of typed parameters is needed, not {_shown(value)}")
-    for field, item in value.items():
-        repeated = isinstance(item, list) and bool(item) and all(isinstance(i, str) for i in item)
-        if not (repeated or isinstance(item, bool | int | float | str)):
-            raise InvalidParams(f"{name}.{field}: a number, boolean, string or array of strings is needed")
-    return value
-
-
 def _reference(name: str, cls: str, value: Any, host: str) -> Reference:
     if not isinstance(value, dict):
         raise InvalidParams(f"{name}: the identity of a {cls} is needed, not {_shown(value)}")
@@ -131,9 +126,10 @@ def _reference(name: str, cls: str, value: Any, host: str) -> Reference:
     if value.get("host", host) != host:
         raise InvalidParams(f"{name}: the object is on host {value['host']!r}, this is {host!r}")
     try:
-        return Reference(cls, identity_words({**value, "class": cls}))
+        words = identity_words({**value, "class": cls})
     except ValueError as error:
         raise InvalidParams(f"{name}: {error}") from error
+    return Reference(cls, tuple(check_string(name, word) for word in words))
 
 
 def _shown(value: Any) -> str:
@@ -144,4 +140,4 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 (fits a line)
 
 
-_CHECKS = {"string": _string, "bytes": _bytes, "cpumap": _cpumap, "params": _params}
+_CHECKS = {"string": check_string, "bytes": _bytes, "cpumap": _cpumap, "params": check_params}

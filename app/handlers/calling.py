@@ -9,10 +9,11 @@ import libvirt
 import libvirt_qemu
 
 from app.handlers.arguments import look_up, positional
+from app.handlers.native import call_with_params, takes_params
 from app.handlers.results import Encoder
 from app.handlers.rooms import FINDERS, SPECIAL
 from libvirt_amqp.catalogue import Catalogue, Function
-from libvirt_amqp.errors import CallError, InternalError, InvalidParams
+from libvirt_amqp.errors import CallError, InternalError, InvalidParams, InvalidRequest
 from libvirt_amqp.messages import result_reply
 
 SWALLOWS_ERRORS = {
@@ -56,9 +57,13 @@ def make_work(  # noqa: PLR0913 (all that a call consists of)
     """Return the job that makes the call and encodes the reply.  It raises CallError, or libvirtError for the lane."""
 
     def work(connection: libvirt.virConnect) -> bytes:
-        receiver = FINDERS[cls](connection, words)
+        libvirt.virResetLastError()  # the binding raises what it finds there, where it fails without asking libvirt
         try:
-            value = _call(function, receiver, arguments, connection)
+            value = _call(function, _find(cls, words, connection), arguments, connection)
+        except UnicodeDecodeError as error:
+            return result_reply(call_id, encoder.not_utf8(function, error))
+        except SystemError as error:
+            raise told_by_handler(error, encoder) from error
         except BINDING_ERRORS as error:
             raise InvalidParams(f"{function.name}: {error}") from error
         try:
@@ -78,16 +83,31 @@ def translate(error: BaseException, encoder: Encoder) -> CallError:
     return InternalError(f"{type(error).__name__}: {error}")
 
 
+def told_by_handler(error: SystemError, encoder: Encoder) -> Exception:
+    """The binding's error handler fails over a message that is not UTF-8, which makes a SystemError of the call."""
+    if isinstance(error.__cause__, UnicodeDecodeError):
+        return encoder.error_not_utf8(error.__cause__)
+    return error
+
+
+def _find(cls: str, words: tuple[str, ...], connection: libvirt.virConnect) -> Any:
+    try:
+        return FINDERS[cls](connection, words)
+    except BINDING_ERRORS as error:
+        raise InvalidRequest(f"the key names no {cls}: {error}") from error
+
+
 def _call(function: Function, receiver: Any, arguments: dict[str, Any], connection: libvirt.virConnect) -> Any:
     special = SPECIAL.get(function.name)
     if special is not None:
         return special(receiver, {name: look_up(value, connection) for name, value in arguments.items()})
+    if takes_params(function):
+        return call_with_params(function, receiver, arguments)
     values = positional(function, arguments, connection)
     if function.owner == "libvirt_qemu":
         return getattr(libvirt_qemu, function.method)(receiver, *values)
     if function.name not in SWALLOWS_ERRORS:
         return getattr(receiver, function.method)(*values)
-    libvirt.virResetLastError()
     value = getattr(receiver, function.method)(*values)
     if value == SWALLOWS_ERRORS[function.name] and libvirt.virGetLastError() is not None:
         raise libvirt.libvirtError(f"{function.name}() failed")

@@ -4,6 +4,9 @@ from typing import Any
 
 import libvirt
 
+from app.handlers.native import free_pages, node_info
+from libvirt_amqp.errors import InvalidParams
+
 
 def find(connection: libvirt.virConnect, _words: tuple[str, ...]) -> libvirt.virConnect:
     """The receiver of a connection's methods is the connection."""
@@ -11,15 +14,23 @@ def find(connection: libvirt.virConnect, _words: tuple[str, ...]) -> libvirt.vir
 
 
 def _node_get_info(connection: libvirt.virConnect, _arguments: dict[str, Any]) -> Any:
-    """C's `memory` is in KiB, the binding's in MiB: the low bits are lost."""
-    info: Any = connection.getInfo()
-    return [info[0], info[1] * 1024, *info[2:]]
+    """C's `memory` is in KiB, the binding's in MiB."""
+    return node_info(connection)
+
+
+def _node_get_free_pages(connection: libvirt.virConnect, arguments: dict[str, Any]) -> Any:
+    """C's counts have 64 bits, the binding's 32."""
+    cells = arguments["startCell"], arguments["cellCount"]
+    return free_pages(connection, arguments["pages"], *cells, arguments.get("flags", 0))
 
 
 def _node_alloc_pages(connection: libvirt.virConnect, arguments: dict[str, Any]) -> Any:
-    """C's two arrays of one length are a dict in the binding."""
-    pages: Any = dict(zip(arguments["pageSizes"], arguments["pageCounts"], strict=True))
-    cells = (arguments["startCell"], arguments["cellCount"])
+    """C's two arrays of one length are a dict in the binding, which would drop a size that comes twice."""
+    sizes, counts = arguments["pageSizes"], arguments["pageCounts"]
+    if len(sizes) != len(counts) or len(set(sizes)) != len(sizes):
+        raise InvalidParams("pageSizes and pageCounts: one count for each size, and no size twice, is needed")
+    pages: Any = dict(zip(sizes, counts, strict=True))
+    cells = arguments["startCell"], arguments["cellCount"]
     return connection.allocPages(pages, *cells, arguments.get("flags", 0))
 
 
@@ -30,6 +41,7 @@ def _list_get_stats(connection: libvirt.virConnect, arguments: dict[str, Any]) -
 
 SPECIAL = {
     "virNodeGetInfo": _node_get_info,
+    "virNodeGetFreePages": _node_get_free_pages,
     "virNodeAllocPages": _node_alloc_pages,
     "virDomainListGetStats": _list_get_stats,
 }

@@ -4,6 +4,7 @@ from typing import Any
 
 import libvirt
 
+from app.handlers.integers import bits
 from libvirt_amqp.errors import InvalidParams
 
 
@@ -15,8 +16,8 @@ def find(connection: libvirt.virConnect, words: tuple[str, ...]) -> libvirt.virD
 def _send_key(domain: libvirt.virDomain, arguments: dict[str, Any]) -> Any:
     """The binding wants the number of keycodes beside them."""
     codes = arguments["keycodes"]
-    rest = (codes, len(codes), arguments.get("flags", 0))
-    return domain.sendKey(arguments["codeset"], arguments["holdtime"], *rest)
+    codeset, holdtime = bits("uint32", arguments["codeset"]), bits("uint32", arguments["holdtime"])
+    return domain.sendKey(codeset, holdtime, codes, len(codes), arguments.get("flags", 0))
 
 
 def _set_time(domain: libvirt.virDomain, arguments: dict[str, Any]) -> Any:
@@ -28,13 +29,13 @@ def _set_time(domain: libvirt.virDomain, arguments: dict[str, Any]) -> Any:
 def _get_cpu_stats(domain: libvirt.virDomain, arguments: dict[str, Any]) -> Any:
     """The binding knows all CPUs or their total: start_cpu -1 is the total in C too; others are cut out here."""
     start, count = arguments["start_cpu"], arguments["ncpus"]
-    if start < -1:
-        raise InvalidParams(f"start_cpu: -1 is the total of all CPUs, the first one is 0; not {start}")
+    if start < -1 or (start == -1 and count != 1):
+        raise InvalidParams("start_cpu: from -1, and with -1 (the total) an ncpus of 1, is needed")
     if start == -1:
         return domain.getCPUStats(True, arguments.get("flags", 0))  # noqa: FBT003 (the binding's own shape)
     per_cpu: Any = domain.getCPUStats(False, arguments.get("flags", 0))  # noqa: FBT003
     if start >= len(per_cpu):
-        raise InvalidParams(f"start_cpu: the last CPU is {len(per_cpu) - 1}, not {start}")
+        raise InvalidParams(f"start_cpu: the last of the host is {len(per_cpu) - 1}")
     return per_cpu[start : start + count]
 
 

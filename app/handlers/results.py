@@ -5,9 +5,11 @@ from typing import Any
 
 import libvirt
 
+from app.handlers.integers import unsigned
 from app.hypervisor import identity
+from libvirt_amqp import typed_params
 from libvirt_amqp.catalogue import INTEGERS, Catalogue, Function
-from libvirt_amqp.errors import LibvirtFailed
+from libvirt_amqp.errors import InternalError, LibvirtFailed
 from libvirt_amqp.objects import CLASSES
 
 
@@ -19,6 +21,15 @@ class Encoder:
         self._codes = catalogue.names("virErrorNumber")
         self._domains = catalogue.names("virErrorDomain")
         self._host = host
+
+    def not_utf8(self, function: Function, error: UnicodeDecodeError) -> Any:
+        """Return the `result` of a function whose only output is a text that is not UTF-8: its bytes.
+
+        Raises InternalError, which says what it is, for any other function.
+        """
+        if [kind for _, kind in function.outputs] == ["string"]:
+            return {"$base64": base64.b64encode(error.object).decode()}
+        raise InternalError(f"the result of {function.name} has a text that is not UTF-8: {_readable(error)!r}")
 
     def result(self, function: Function, value: Any) -> Any:
         """Return the `result` of a reply: one output bare, several as an object by C argument name."""
@@ -48,11 +59,20 @@ class Encoder:
         }
         return LibvirtFailed(str(message), data)
 
+    def error_not_utf8(self, error: UnicodeDecodeError) -> LibvirtFailed:
+        """Return libvirt's last error, of which the binding can say only the numbers, because of a text in it."""
+        code, domain = libvirt.virGetLastErrorCode(), libvirt.virGetLastErrorDomain()
+        stand_in: Any = libvirt.libvirtError.__new__(libvirt.libvirtError)
+        stand_in.err = (code, domain, _readable(error), libvirt.VIR_ERR_ERROR, None, None, None, -1, -1)
+        return self.error(stand_in)
+
     def _outputs_of_dict(self, function: Function, value: dict[str, Any]) -> dict[str, Any]:
         """The binding joins outputs into one dict: typed parameters are whatever is no output of another name."""
         names = [name for name, kind in function.outputs if kind != "params"]
         rest = {name: item for name, item in value.items() if name not in names}
-        return {name: rest if kind == "params" else value.get(name) for name, kind in function.outputs}
+        return {
+            name: self._encode(kind, rest if kind == "params" else value.get(name)) for name, kind in function.outputs
+        }
 
     def _encode(self, kind: str, value: Any) -> Any:  # noqa: PLR0911 (one per kind)
         if value is None:
@@ -66,10 +86,17 @@ class Encoder:
         if kind == "bytes":
             return {"$base64": base64.b64encode(value).decode()}
         if kind in INTEGERS:
-            return int(value)  # the binding gives some of C's ints as bool
+            return unsigned(kind, int(value))  # the binding gives some of C's ints as bool
+        if kind == "params":
+            return typed_params.unsigned(value)
         return list(value) if kind == "cpumap" else value
 
     def _struct(self, name: str, value: Any) -> dict[str, Any]:
+        fields = self._structs[name]
         if isinstance(value, dict):
-            return value
-        return {field: self._encode(kind, item) for (field, kind), item in zip(self._structs[name], value, strict=True)}
+            return {field: self._encode(kind, value[field]) for field, kind in fields if field in value}
+        return {field: self._encode(kind, item) for (field, kind), item in zip(fields, value, strict=True)}
+
+
+def _readable(error: UnicodeDecodeError) -> str:
+    return error.object.decode(errors="backslashreplace")

@@ -10,7 +10,7 @@ import libvirt
 
 from app.hypervisor import event_loop
 from app.hypervisor.connection import Connection, Facts
-from app.hypervisor.identities import identity, is_object
+from app.hypervisor.identities import identity, is_object, text
 from app.hypervisor.lanes import ConnectionDied, Job, Lane, Work
 from app.hypervisor.watch import Watch
 from libvirt_amqp.errors import CallError, LibvirtLost
@@ -29,6 +29,7 @@ __all__ = [
     "Work",
     "identity",
     "is_object",
+    "text",
 ]
 
 CALLS, PRIORITY, RESCUE, PROGRESS, POLLING = "calls", "priority", "rescue", "progress", "polling"

@@ -4,6 +4,7 @@ Safe in an event callback for every class that has events (domain, network, stor
 answer name, uuid and id locally, even while the daemon is frozen.
 """
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,14 @@ def identity(handle: Any, host: str) -> Identity:
     """Return the identity of a libvirt object.  Raises KeyError for what is none."""
     name, members = _MEMBERS[type(handle)]
     return {"class": name, "host": host, **members(handle, host)}
+
+
+def text(read: Callable[[], str]) -> str | dict[str, str]:
+    """Return what a method of the binding returns; what is not UTF-8, as any file's name may be, as bytes."""
+    try:
+        return read()
+    except UnicodeDecodeError as error:
+        return {"$base64": base64.b64encode(error.object).decode()}
 
 
 def is_object(value: Any) -> bool:
@@ -47,7 +56,7 @@ def _interface(handle: libvirt.virInterface, _host: str) -> Identity:
 def _storage_vol(handle: libvirt.virStorageVol, host: str) -> Identity:
     """Pool and path need a round trip each (0.1 ms); name and key do not."""
     pool = identity(handle.storagePoolLookupByVolume(), host)
-    return {"pool": pool, "name": handle.name(), "key": handle.key(), "path": handle.path()}
+    return {"pool": pool, "name": text(handle.name), "key": text(handle.key), "path": text(handle.path)}
 
 
 def _secret(handle: libvirt.virSecret, _host: str) -> Identity:

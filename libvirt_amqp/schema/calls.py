@@ -7,7 +7,7 @@ from libvirt_amqp import __version__, errors
 from libvirt_amqp.catalogue import Function, Permission, load
 from libvirt_amqp.keys import encode_word
 from libvirt_amqp.objects import CLASSES
-from libvirt_amqp.rules import MOST, SECRET_FUNCTIONS, SECRET_PERMISSION
+from libvirt_amqp.rules import BOUNDS, LENGTHS, SECRET_FUNCTIONS, SECRET_PERMISSION
 from libvirt_amqp.schema import descriptions
 from libvirt_amqp.schema.agent import METHODS, AgentMethod
 from libvirt_amqp.schema.types import (
@@ -165,8 +165,10 @@ def _param(function: Function, name: str, told: dict[str, Any]) -> dict[str, Any
         schema = {**FIXED["bytes"], "properties": {"$base64": {"type": "string", "pattern": "^[A-Za-z0-9+/]{22}==$"}}}
     else:
         schema = value(param.type, told["enums"].get(name), goes_in=True)
-    if (most := MOST.get((function.name, name))) is not None:
-        schema["maximum"] = most
+    if (bounds := BOUNDS.get((function.name, name))) is not None:
+        schema["minimum"], schema["maximum"] = bounds
+    if (lengths := LENGTHS.get((function.name, name))) is not None:
+        schema["minItems"], schema["maxItems"] = lengths
     schema = nullable(schema) if param.optional else schema
     return {"name": name, "description": told["texts"][name], "required": not param.optional, "schema": schema}
 
