@@ -6,6 +6,7 @@ import libvirt
 
 from libvirt_amqp.catalogue import Catalogue
 from libvirt_amqp.events import ENUMS, FIELDS, SOURCES, Source, detail_enums, event_name, lifecycle_word
+from libvirt_amqp.typed_params import unsigned
 
 
 class Kind:
@@ -57,6 +58,8 @@ def kinds(catalogue: Catalogue) -> list[Kind]:
 
 def _plain(value: Any) -> Any:
     """Return what the binding gives as JSON: the subject of a graphics event is a list of (type, name)."""
+    if isinstance(value, dict):
+        return unsigned(value)
     if isinstance(value, list | tuple):
         return [dict(zip(("type", "name"), item, strict=False)) if isinstance(item, tuple) else item for item in value]
     return value

@@ -14,6 +14,7 @@ from libvirt_amqp.schema.types import (
     ERROR_DATA,
     FIXED,
     REFERENCE,
+    TEXT_OR_BYTES,
     Schema,
     components,
     depending,
@@ -92,6 +93,10 @@ def result_schema(function: Function) -> Schema:
     """Return the schema of a result: one output bare, several as an object."""
     told = descriptions.load()["functions"][function.name]
     outputs = {name: _output(name, kind, told) for name, kind in function.outputs}
+    if function.outputs == (("return", "string"),):
+        return nullable(TEXT_OR_BYTES) if "null" in next(iter(outputs.values()))["type"] else TEXT_OR_BYTES
+    if function.name == "virStoragePoolListVolumes":
+        return {"type": "array", "items": TEXT_OR_BYTES}
     if len(outputs) == 1:
         return next(iter(outputs.values()))
     texts = told["texts"]

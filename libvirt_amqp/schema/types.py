@@ -15,6 +15,10 @@ Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
 UUID: Schema = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
+TEXT_OR_BYTES: Schema = {
+    "description": "A text; bytes where it is not UTF-8, as the name of a file may be.",
+    "anyOf": [TEXT, {"$ref": "#/components/schemas/bytes"}],
+}
 CALL_ID: Schema = {"description": "An integer of 64 bits or a string.", "type": ["string", "integer", "null"]}
 REFERENCE = "-reference"
 """What is appended to a class: its identity where it goes in, with the members that are needed."""
@@ -225,7 +229,7 @@ _MORE_MEMBERS: dict[str, dict[str, Schema]] = {
     "network": _NAME,
     "interface": {"mac": TEXT},
     "storage-pool": _NAME,
-    "storage-vol": {"key": TEXT, "path": TEXT},
+    "storage-vol": {"name": TEXT_OR_BYTES, "key": TEXT_OR_BYTES, "path": TEXT_OR_BYTES},
     "nwfilter": _NAME,
     "secret": {"usageType": integer("int32", ["virSecretUsageType"]), "usageID": TEXT},
 }
