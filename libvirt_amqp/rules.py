@@ -34,3 +34,8 @@ LENGTHS = {
     ("virNodeAllocPages", "pageSizes"): (1, MOST_CELLS),
 }
 """How many items an array may have, for the same reasons."""
+
+MAY_BE_BYTES = frozenset(
+    {"virStorageVolGetKey", "virStorageVolGetName", "virStorageVolGetPath", "virStorageVolGetXMLDesc"},
+)
+"""Whose text has the name of a file, which may be no UTF-8: bytes then."""

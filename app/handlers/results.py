@@ -11,6 +11,7 @@ from libvirt_amqp import typed_params
 from libvirt_amqp.catalogue import INTEGERS, Catalogue, Function
 from libvirt_amqp.errors import InternalError, LibvirtFailed
 from libvirt_amqp.objects import CLASSES
+from libvirt_amqp.rules import MAY_BE_BYTES
 
 
 class Encoder:
@@ -23,11 +24,11 @@ class Encoder:
         self._host = host
 
     def not_utf8(self, function: Function, error: UnicodeDecodeError) -> Any:
-        """Return the `result` of a function whose only output is a text that is not UTF-8: its bytes.
+        """Return the `result` of a function that has the name of a file, where it is not UTF-8: its bytes.
 
         Raises InternalError, which says what it is, for any other function.
         """
-        if [kind for _, kind in function.outputs] == ["string"]:
+        if function.name in MAY_BE_BYTES:
             return {"$base64": base64.b64encode(error.object).decode()}
         raise InternalError(f"the result of {function.name} has a text that is not UTF-8: {_readable(error)!r}")
 

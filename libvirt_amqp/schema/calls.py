@@ -7,7 +7,7 @@ from libvirt_amqp import __version__, errors
 from libvirt_amqp.catalogue import Function, Permission, load
 from libvirt_amqp.keys import encode_word
 from libvirt_amqp.objects import CLASSES
-from libvirt_amqp.rules import BOUNDS, LENGTHS, SECRET_FUNCTIONS, SECRET_PERMISSION
+from libvirt_amqp.rules import BOUNDS, LENGTHS, MAY_BE_BYTES, SECRET_FUNCTIONS, SECRET_PERMISSION
 from libvirt_amqp.schema import descriptions
 from libvirt_amqp.schema.agent import METHODS, AgentMethod
 from libvirt_amqp.schema.types import (
@@ -93,8 +93,8 @@ def result_schema(function: Function) -> Schema:
     """Return the schema of a result: one output bare, several as an object."""
     told = descriptions.load()["functions"][function.name]
     outputs = {name: _output(name, kind, told) for name, kind in function.outputs}
-    if function.outputs == (("return", "string"),):
-        return nullable(TEXT_OR_BYTES) if "null" in next(iter(outputs.values()))["type"] else TEXT_OR_BYTES
+    if function.name in MAY_BE_BYTES:
+        return TEXT_OR_BYTES
     if function.name == "virStoragePoolListVolumes":
         return {"type": "array", "items": TEXT_OR_BYTES}
     if len(outputs) == 1:
