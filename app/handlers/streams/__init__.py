@@ -33,7 +33,7 @@ IDLE_SECONDS = 60.0
 STUCK_SECONDS = 600.0
 """The same while libvirt does not take what the caller has sent."""
 ENDED_KEPT = 1000
-KILL_SECONDS = 2.0
+KILL_SECONDS = 5.0
 
 _WRITE_ONLY, _READ_ONLY = {"virStorageVolUpload"}, {"virStorageVolDownload", "virDomainScreenshot"}
 _SPARSE = 1
@@ -49,6 +49,8 @@ class Stream:
         self.began = time.monotonic()
         self.session: Session | None = None
         """None until there is a worker."""
+        self.gone: list[Answer] = []
+        """Who waits until libvirt has let go of it."""
 
 
 class Streams:
@@ -84,7 +86,11 @@ class Streams:
         if "Send" in name and stream.function in _READ_ONLY:
             raise InvalidParams(f"a stream of {stream.function} cannot be written")
         session.last_heard = time.monotonic()
-        _OPERATIONS[name](session, arguments, answer)
+        if name == "virStreamAbort":
+            stream.gone.append(answer)
+            session.abort(Aborted("the stream was aborted by its caller"))
+        else:
+            _OPERATIONS[name](session, arguments, answer)
 
     def abort_all(self, error: CallError) -> None:
         """End every stream."""
@@ -142,6 +148,8 @@ class Streams:
             answer(Busy(f"no worker for the stream could be started: {error}"))
         finally:
             await _reap(process)
+            for answer_gone in stream.gone:
+                answer_gone(0)
 
     async def _start_worker(self) -> tuple[socket.socket, asyncio.subprocess.Process | None]:
         """Start a process, or a thread where the driver lives in ours; return the socket to it."""
@@ -185,11 +193,6 @@ class Streams:
         self._sweeper = asyncio.get_running_loop().call_later(1, self._sweep)
 
 
-def _abort(session: Session, _arguments: dict[str, Any], answer: Answer) -> None:
-    session.abort(Aborted("the stream was aborted by its caller"))
-    answer(0)
-
-
 _OPERATIONS: dict[str, Any] = {
     "virStreamRecv": lambda s, a, answer: s.recv(a["nbytes"], stops_at_hole=False, answer=answer),
     "virStreamRecvFlags": lambda s, a, answer: s.recv(
@@ -199,7 +202,6 @@ _OPERATIONS: dict[str, Any] = {
     "virStreamSend": lambda s, a, answer: s.send(a["offset"], a["data"], answer),
     "virStreamSendHole": lambda s, a, answer: s.send_hole(a["offset"], a["length"], answer),
     "virStreamFinish": lambda s, _, answer: s.finish(answer),
-    "virStreamAbort": _abort,
 }
 
 
