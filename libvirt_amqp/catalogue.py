@@ -78,6 +78,8 @@ class Function:
         self.outputs: tuple[tuple[str, str], ...] = tuple((name, kind) for name, kind in row.get("outputs", ()))
         self.high_priority: bool = row.get("high", False)
         self.acl = tuple(_permission(text, constants) for text in row.get("acl", ()))
+        self.is_conditional = any(permission.argument is not None for permission in self.acl)
+        """Whether its arguments decide which permissions it needs."""
         self._write: bool | str = row.get("write", True)
 
     def permissions(self, arguments: dict[str, Any]) -> list[str]:

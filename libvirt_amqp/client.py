@@ -53,16 +53,27 @@ class Waiting:
     def receive(self, body: bytes) -> None:
         """Take a message to this call: its answer, or news of its progress."""
         self.heard.set()
-        if self.progress is not None and b'"progress"' in body[:64] and "params" in (news := orjson.loads(body)):
-            self.progress(news["params"])
-            if news["params"]["state"] in {ENDED, READY} and not self.job_ended.done():
-                self.job_ended.set_result(None)
+        if self.progress is not None and b'"progress"' in body[:64]:
+            self._tell(self.progress, body)
         elif self.answer.done():
             return
         elif self.refusals is not None and b'"error"' in body and "error" in orjson.loads(body):
             self.refusals.append(body)  # another host may have the object
         else:
             self.answer.set_result(body)
+
+    def _tell(self, progress: Progress, body: bytes) -> None:
+        """Hand over news; what the caller's own function raises is the caller's, not the connection's."""
+        try:
+            news = orjson.loads(body)["params"]
+            progress(news)
+        except Exception as error:  # noqa: BLE001 (see above)
+            for waiting in (self.answer, self.job_ended):
+                if not waiting.done():
+                    waiting.set_exception(error)
+            return
+        if news["state"] in {ENDED, READY} and not self.job_ended.done():
+            self.job_ended.set_result(None)
 
     async def heard_of(self, what: asyncio.Future[Any]) -> None:
         """Wait for something as long as there is news.  Raises TimeoutError."""
@@ -141,7 +152,12 @@ class Client:
         await self._or_lost(waiting.heard_of(waiting.answer))
         result = read_reply(waiting.answer.result())
         if STARTS_A_JOB.fullmatch(method):
-            await self._or_lost(waiting.heard_of(waiting.job_ended))
+            try:
+                await self._or_lost(waiting.heard_of(waiting.job_ended))
+                waiting.job_ended.result()
+            except TimeoutError as error:
+                text = f"{method} was answered {result!r}, but nothing was heard of its job for {SILENCE_SECONDS:g} s"
+                raise NoAnswer(text) from error
         return result
 
     async def subscribe(self, bindings: Mapping[str, Sequence[str]], limit: int = 100_000) -> AsyncIterator[Message]:

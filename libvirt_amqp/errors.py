@@ -68,7 +68,7 @@ class InvalidParams(CallError):
 
 
 class InternalError(CallError):
-    """The agent failed, not libvirt.  The agent's log has the traceback under the same `correlation_id`."""
+    """The agent failed, not libvirt.  The agent's log has the traceback beside the routing key."""
 
     code = -32603
 

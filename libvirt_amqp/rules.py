@@ -25,6 +25,7 @@ BOUNDS = {
     ("virNodeGetCellsFreeMemory", "startCell"): (0, 10_000 - MOST_CELLS),
     # The binding passes 0 whatever the caller says, and libvirt knows no flag of it.
     ("virDomainGetDiskErrors", "flags"): (0, 0),
+    ("virStreamRecvFlags", "flags"): (0, 1),
 }
 """Tighter than C's types, mostly because memory is taken before libvirt is asked: one call could take all there is."""
 

@@ -11,7 +11,7 @@ finishes the stream, or aborts it when it is left by an exception.
 import asyncio
 import base64
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -84,13 +84,13 @@ class Stream:
         """End the stream in good order.  Raises what libvirt says of it."""
         await self.flush()
         self._over = True
-        self._cancel_reads()
+        await self._drop(self._reads)
         await self._call("virStreamFinish", {}, WRITE_SECONDS)
 
     async def abort(self) -> None:
         """End the stream at once."""
         self._over = True
-        self._cancel_reads()
+        await self._drop([*self._reads, *self._writes])
         await self._call("virStreamAbort", {}, ANSWER_SECONDS)
 
     async def __aenter__(self) -> Self:
@@ -115,7 +115,7 @@ class Stream:
                 self._reads.append(asyncio.create_task(self._read(stop_at_hole=stop_at_hole)))
             piece = await self._reads.popleft()
             if piece["return"] == 0:
-                self._cancel_reads()
+                await self._drop(self._reads)
                 return
             if piece["return"] == _AT_HOLE:
                 await self._settle()
@@ -153,10 +153,12 @@ class Stream:
         self._writes.append(asyncio.create_task(work))
         await asyncio.sleep(0)  # so that the requests leave in this order
 
-    def _cancel_reads(self) -> None:
-        for task in self._reads:
+    async def _drop(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        """Wait no more for requests, whatever becomes of them."""
+        dropped = list(tasks)
+        for task in dropped:
             task.cancel()
-        self._reads.clear()
+        await asyncio.gather(*dropped, return_exceptions=True)
 
     async def _call(self, method: str, params: dict[str, Any], seconds: float) -> Any:
         return await self._client.call(self._address, method, {"stream": self.token, **params}, timeout=seconds)

@@ -10,11 +10,13 @@ from typing import Any
 
 import orjson
 
+from libvirt_amqp.catalogue import INTEGERS
+
 RANGES = {
-    "INT": (-(2**31), 2**31 - 1),
-    "UINT": (0, 2**32 - 1),
-    "LLONG": (-(2**63), 2**63 - 1),
-    "ULLONG": (0, 2**64 - 1),
+    "INT": INTEGERS["int32"],
+    "UINT": INTEGERS["uint32"],
+    "LLONG": INTEGERS["int64"],
+    "ULLONG": INTEGERS["uint64"],
 }
 """The range of every integer type."""
 

@@ -34,12 +34,14 @@ class AgentMethods:
     def _abort(self, params: dict[str, Any], caller: str) -> str:
         """End a call that waits for a worker; one that runs goes on, because libvirt cannot cancel it."""
         unknown = params.keys() - {"id", "reply_to"}
-        if unknown or not isinstance(params.get("id"), int | float | str):
+        call_id = params.get("id")
+        if unknown or isinstance(call_id, bool) or not isinstance(call_id, int | str):
             raise InvalidParams("abort needs the id of the call, and its reply_to where it is not one of this caller")
-        reply_to = params.get("reply_to", caller)
+        reply_to = params.get("reply_to")
+        reply_to = caller if reply_to is None else reply_to
         if not isinstance(reply_to, str):
             raise InvalidParams("reply_to: a string is needed")
-        return self._abort_call(reply_to, params["id"])
+        return self._abort_call(reply_to, call_id)
 
     def _no_such(self, method: str) -> CallError:
         if method in NOT_YET:

@@ -16,7 +16,7 @@ from app.handlers.typed import check_params, check_string
 from libvirt_amqp.catalogue import INTEGERS, Function
 from libvirt_amqp.errors import InvalidParams
 from libvirt_amqp.objects import CLASSES, identity_words
-from libvirt_amqp.rules import BOUNDS, LENGTHS
+from libvirt_amqp.rules import BOUNDS, LENGTHS, SECRET_FUNCTIONS
 
 _UUID_BYTES = 16
 
@@ -35,7 +35,7 @@ def check(function: Function, params: dict[str, Any], host: str) -> dict[str, An
     for name, kind, optional in function.params:
         value = given.pop(name, None)
         if value is not None:
-            arguments[name] = _check(name, kind, value, host)
+            arguments[name] = _check_secretly(function.name, name, kind, value, host)
             _check_bounds(function.name, name, arguments[name])
         elif not optional:
             raise InvalidParams(f"{function.name} needs the argument {name!r} ({kind})")
@@ -43,6 +43,17 @@ def check(function: Function, params: dict[str, Any], host: str) -> dict[str, An
         known = ", ".join(param.name for param in function.params) or "none"
         raise InvalidParams(f"{function.name} has no argument {next(iter(given))!r} (its arguments: {known})")
     return arguments
+
+
+def _check_secretly(function: str, name: str, kind: str, value: Any, host: str) -> Any:
+    """Check one argument; what is wrong with one that may be a secret is told without showing it."""
+    try:
+        return _check(name, kind, value, host)
+    except InvalidParams:
+        if function not in SECRET_FUNCTIONS:
+            raise
+        shape = '{"$base64": "..."}' if kind == "bytes" else kind
+        raise InvalidParams(f"{name}: not what {function} takes: {shape}") from None
 
 
 def _check_bounds(function: str, name: str, value: Any) -> None:

@@ -62,8 +62,6 @@ def make_work(  # noqa: PLR0913 (all that a call consists of)
             value = _call(function, _find(cls, words, connection), arguments, connection)
         except UnicodeDecodeError as error:
             return result_reply(call_id, encoder.not_utf8(function, error))
-        except SystemError as error:
-            raise told_by_handler(error, encoder) from error
         except BINDING_ERRORS as error:
             raise InvalidParams(f"{function.name}: {error}") from error
         try:
@@ -80,14 +78,10 @@ def translate(error: BaseException, encoder: Encoder) -> CallError:
         return error
     if isinstance(error, libvirt.libvirtError):
         return encoder.error(error)
-    return InternalError(f"{type(error).__name__}: {error}")
-
-
-def told_by_handler(error: SystemError, encoder: Encoder) -> Exception:
-    """The binding's error handler fails over a message that is not UTF-8, which makes a SystemError of the call."""
-    if isinstance(error.__cause__, UnicodeDecodeError):
+    if isinstance(error, SystemError) and isinstance(error.__cause__, UnicodeDecodeError):
+        # The binding's error handler fails over a message that is not UTF-8.
         return encoder.error_not_utf8(error.__cause__)
-    return error
+    return InternalError(f"{type(error).__name__}: {error}")
 
 
 def _find(cls: str, words: tuple[str, ...], connection: libvirt.virConnect) -> Any:

@@ -32,6 +32,7 @@ from libvirt_amqp.errors import (
     DeadlinePassed,
     Denied,
     InternalError,
+    InvalidParams,
     LibvirtLost,
     MethodNotFound,
     NotSupported,
@@ -103,8 +104,10 @@ class Dispatcher:
             )
             return
         call.function = function = self._function(request)
+        self._access.check(function, {})
         arguments = check(function, request.params, self._host)
-        self._access.check(function, arguments)
+        if function.is_conditional:
+            self._access.check(function, arguments)
         if not self._hypervisor.connected:
             raise LibvirtLost("the agent is not connected to libvirt now; it goes on trying")
         if function.cls == "stream":
@@ -114,6 +117,8 @@ class Dispatcher:
         if call.writes and call.delivery.redelivered:
             raise unknown()
         self._open.check(call.caller)
+        if request.idempotency_key is not None and function.name in STREAMS:
+            raise InvalidParams("a stream belongs to one caller: an idempotency_key is not served for what opens one")
         if request.idempotency_key is not None and call.writes and self._is_repeat(call, request):
             return
         self._start(call, function, request, arguments)
@@ -184,7 +189,6 @@ class Dispatcher:
 
     def _open_stream(self, call: Call, function: Function, request: Request, arguments: dict[str, Any]) -> None:
         def answer(outcome: Any) -> None:
-            self._end_repeat(call, _encode(call, outcome))
             self._answers.complete(call, outcome)
 
         self.streams.open(function, request.key.cls, request.words, arguments, answer)
@@ -244,12 +248,3 @@ class Dispatcher:
 def _with_id(answer: bytes, new_id: object) -> bytes:
     """Return a stored reply under the id of the request that repeats it."""
     return orjson.dumps(orjson.loads(answer) | {"id": new_id})
-
-
-def _encode(call: Call, outcome: Any) -> bytes | None:
-    """Return a reply to keep for a repeat; None for a call that was not carried out."""
-    if isinstance(outcome, Busy | LibvirtLost):
-        return None
-    if isinstance(outcome, CallError):
-        return error_reply(call.id, outcome)
-    return result_reply(call.id, outcome)

@@ -6,6 +6,7 @@ until the job has ended or is ready.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,10 @@ from libvirt_amqp.jobs import BLOCK_JOB, ENDED, READY, RUNNING, STARTS_A_JOB, WA
 from libvirt_amqp.messages import progress
 
 PROGRESS_SECONDS = 1.0
+FOLLOWED_SECONDS = 86_400.0
+"""How long a job is followed after its call was answered: nobody can tell whether its caller still listens."""
+PULL = re.compile(r"<domainbackup\s[^>]*mode\s*=\s*['\"]pull")
+"""A backup that the caller fetches: its job ends when the caller ends it."""
 
 Question = Callable[[libvirt.virConnect], Any]
 """In a worker thread: returns the job's figures, None when there is no job."""
@@ -56,6 +61,8 @@ class Progress:
 
     async def _follow(self, call: Call, function: Function, question: Question | None) -> None:
         asking = Asking(self._hypervisor, question)
+        params = call.request.params if call.request is not None else {}
+        is_pulled = PULL.search(str(params.get("backupXML"))) is not None
         number = 0
         while not call.outcome:
             await asyncio.sleep(PROGRESS_SECONDS)
@@ -67,11 +74,11 @@ class Progress:
             self._notify(call, number, RUNNING if running else WAITING, job)
         if call.outcome != "ok" or not STARTS_A_JOB.fullmatch(function.name):
             return
-        state = RUNNING
-        while state == RUNNING:
+        state, end = RUNNING, time.monotonic() + FOLLOWED_SECONDS
+        while state == RUNNING and time.monotonic() < end and self._hypervisor.connected:
             await asyncio.sleep(PROGRESS_SECONDS)
             job = await asking.ask()
-            state = asking.state(job)
+            state = READY if is_pulled else asking.state(job)
             number += 1
             self._notify(call, number, state, job)
 

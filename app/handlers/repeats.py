@@ -5,6 +5,7 @@ know how the call ended, and says so instead of running it again.
 """
 
 import hashlib
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,11 @@ class Repeat:
         self.lost = lost
         self.answer: bytes | None = None
         self.waiting: list[Callable[[bytes | None], None]] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it runs no more."""
+        return self.answer is not None or self.lost
 
 
 class Repeats:
@@ -76,13 +82,12 @@ class Repeats:
         call.waiting.clear()
 
     def _forget_old(self) -> None:
+        """Forget what is over for long; a call that still runs is kept, and does not keep the ones behind it."""
         oldest = time.time() - KEPT_SECONDS
-        while self._known:
-            key = next(iter(self._known))
-            call = self._known[key]
-            if call.time > oldest or (call.answer is None and not call.lost):
-                return
-            del self._known[key]
+        old = [key for key, _ in itertools.takewhile(lambda item: item[1].time <= oldest, self._known.items())]
+        for key in old:
+            if self._known[key].is_over:
+                del self._known[key]
 
     def _append(self, key: str) -> None:
         if self._file is None:

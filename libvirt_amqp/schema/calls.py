@@ -41,6 +41,7 @@ ERRORS = (
     errors.LibvirtLost,
     errors.NotSupported,
     errors.TooLarge,
+    errors.Aborted,
 )
 """What any function of libvirt can be answered with, if the request can be read; ResultUnknown: if it may write."""
 

@@ -26,7 +26,8 @@ REFERENCE = "-reference"
 _TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
 _INT32: Schema = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1, "format": "int32"}
 _BY_NUMBER: Schema = {"type": "object", "propertyNames": {"pattern": "^[0-9]+$"}}
-_TYPED: Schema = {"type": ["boolean", "number", "string", "array"], "items": TEXT, "minItems": 1}
+_ONE = ["boolean", "number", "string"]
+_TYPED: Schema = {"type": [*_ONE, "array"], "items": {"type": _ONE}, "minItems": 1}
 
 FIXED: dict[str, Schema] = {
     "bytes": {
@@ -38,8 +39,8 @@ FIXED: dict[str, Schema] = {
     },
     "cpumap": {"description": "One boolean for each CPU.", "type": "array", "items": {"type": "boolean"}},
     "typed-parameter": {
-        "description": "A typed parameter: a number in the range of libvirt's type, a boolean or a string; an array of "
-        "strings where libvirt takes one parameter several times.",
+        "description": "A typed parameter: a number in the range of libvirt's type, a boolean or a string; an array "
+        "of these where libvirt takes one parameter several times.",
         **_TYPED,
     },
     "params": {

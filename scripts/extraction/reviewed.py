@@ -77,9 +77,9 @@ PARAMS: dict[str, list[tuple[str, str, bool]]] = {
     ],
     "virStreamRecv": [STREAM, NBYTES],
     "virStreamRecvFlags": [STREAM, NBYTES, ("flags", "uint32", True)],
-    "virStreamRecvHole": [STREAM, ("flags", "uint32", True)],
+    "virStreamRecvHole": [STREAM, ("flags", "zero", True)],
     "virStreamSend": [STREAM, OFFSET, ("data", "bytes", False)],
-    "virStreamSendHole": [STREAM, OFFSET, ("length", "int64", False), ("flags", "uint32", True)],
+    "virStreamSendHole": [STREAM, OFFSET, ("length", "int64", False), ("flags", "zero", True)],
     "virStreamFinish": [STREAM],
     "virStreamAbort": [STREAM],
 }

@@ -22,7 +22,7 @@ from app.handlers.streams.session import Answer, Session
 from app.handlers.streams.worker import Opening, serve
 from app.hypervisor import Hypervisor
 from libvirt_amqp.catalogue import Function
-from libvirt_amqp.errors import Aborted, Busy, CallError, InvalidParams
+from libvirt_amqp.errors import Aborted, Busy, CallError, InternalError, InvalidParams
 
 log = structlog.get_logger()
 
@@ -49,6 +49,8 @@ class Stream:
         self.began = time.monotonic()
         self.session: Session | None = None
         """None until there is a worker."""
+        self.refused: CallError | None = None
+        """Why it must not begin, where that was known before there was a worker."""
         self.gone: list[Answer] = []
         """Who waits until libvirt has let go of it."""
 
@@ -94,8 +96,10 @@ class Streams:
 
     def abort_all(self, error: CallError) -> None:
         """End every stream."""
-        for session in self._sessions():
-            session.abort(error)
+        for stream in list(self._streams.values()):
+            stream.refused = error
+            if stream.session is not None:
+                stream.session.abort(error)
 
     async def close(self, error: CallError) -> None:
         """End every stream and wait until the workers are gone."""
@@ -138,14 +142,18 @@ class Streams:
             payload = orjson.dumps(opening._asdict())
             writer.write(HEADER.pack(0, len(payload)) + payload)
             session = stream.session = Session(reader, writer, ended)
+            if stream.refused is not None:
+                session.abort(stream.refused)
             value = await session.opened
             answer(token if len(function.outputs) == 1 else {"return": value, "stream": token})
             await over.wait()
         except CallError as error:
             answer(error)
-        except OSError as error:
-            self._forget(token, None)
-            answer(Busy(f"no worker for the stream could be started: {error}"))
+        except Exception as error:
+            if stream.session is None:
+                self._forget(token, None)
+            log.error("stream_broke", function=function.name, exc_info=error)
+            answer(InternalError(f"no worker for the stream could be started: {error}"))
         finally:
             await _reap(process)
             for answer_gone in stream.gone:
@@ -160,7 +168,10 @@ class Streams:
         try:
             program = f"from app.handlers.streams.worker import main; main({its.fileno()})"
             return ours, await asyncio.create_subprocess_exec(
-                sys.executable, "-c", program, pass_fds=[its.fileno()], stdin=asyncio.subprocess.DEVNULL
+                *(sys.executable, "-P", "-c", program),  # nothing is imported from where the agent was started
+                pass_fds=[its.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # a terminal's Ctrl-C is for the agent
             )
         finally:
             its.close()

@@ -72,7 +72,7 @@ class Session:
     @property
     def is_at_work(self) -> bool:
         """Whether libvirt has something of the caller's that it has not taken yet."""
-        return bool(self._sends)
+        return bool(self._sends) or self._finish is not None or not self.opened.done()
 
     def recv(self, most: int, *, stops_at_hole: bool, answer: Answer) -> None:
         """Answer with the next bytes, at most so many, as soon as there are any."""
@@ -100,6 +100,7 @@ class Session:
         """End the stream in good order, after everything that was sent."""
         if self._finish is not None:
             raise InvalidParams("the stream is being finished already")
+        self._check_alive()
         self._finish = answer
         self._write(frame(Kind.FINISH))
 
@@ -120,6 +121,9 @@ class Session:
         self._serve()
 
     def _give(self, offset: int, length: int, data: bytes, done: Callable[[], None], answer: Answer) -> None:
+        self._check_alive()
+        if self._at_end:
+            raise InvalidParams("the other side of the stream has ended")
         if offset != self.sent:
             raise InvalidParams(f"offset: the stream is at {self.sent}, not at {offset}", {"offset": self.sent})
         if len(self._sends) >= MOST_WAITING:
@@ -137,6 +141,8 @@ class Session:
             self._fail(LibvirtLost("the stream was lost: its worker or libvirt has gone"))
 
     def _hear(self, kind: int, payload: bytes) -> None:
+        if self._over:
+            return  # aborted, and this was on its way
         if kind == Kind.OPENED:
             self.opened.set_result(orjson.loads(payload))
             self._write(frame(Kind.CREDIT, NUMBER.pack(WINDOW)))
@@ -176,10 +182,25 @@ class Session:
             self._end(self._failure)
 
     def _fail(self, error: CallError) -> None:
-        """The worker has gone: let the caller read what came before."""
-        if self._failure is None:
-            self._failure = error
-            self._serve()
+        """The worker has gone: let the caller read what came before, and tell the rest at once."""
+        if self._failure is not None or self._over:
+            return
+        self._failure = error
+        self._answer_writers(error)
+        self._serve()
+
+    def _check_alive(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _answer_writers(self, error: CallError | None) -> None:
+        """Answer whoever waits for libvirt to take something; None: the stream was finished."""
+        for answer in self._sends:
+            answer(error or InvalidParams("the stream has ended"))
+        self._sends.clear()
+        finish, self._finish = self._finish, None
+        if finish is not None:
+            finish(0 if error is None else error)
 
     def _next(self, waiting: Waiting) -> Any:
         first = self._chunks[0] if self._chunks else b""
@@ -247,11 +268,7 @@ class Session:
             self.opened.set_exception(end)
         for waiting in self._waiting:
             waiting.answer(end)
-        for answer in self._sends:
-            answer(end)
-        if self._finish is not None:
-            self._finish(0 if error is None else error)
         self._waiting.clear()
-        self._sends.clear()
+        self._answer_writers(error)
         self._writer.close()
         self._ended(error)

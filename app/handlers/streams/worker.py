@@ -122,11 +122,11 @@ class Worker:
         try:
             while self._read_once():
                 pass
-        except libvirt.libvirtError as error:
-            if not self._closing:  # else it is the end that was asked for
-                self._fail(error)
         except OSError:
             return  # the agent is gone
+        except BaseException as error:  # noqa: BLE001 (whatever it is, the caller has to hear of it)
+            if not self._closing:  # else it is the end that was asked for
+                self._fail(error)
 
     def _read_once(self) -> bool:
         count = self._credit.take(CHUNK)
@@ -145,10 +145,10 @@ class Worker:
         try:
             while (item := self._sends.get()) is not None:
                 self._send_one(*item)
-        except libvirt.libvirtError as error:
-            self._fail(error)
         except OSError:
             return  # the agent is gone
+        except BaseException as error:  # noqa: BLE001 (whatever it is, the caller has to hear of it)
+            self._fail(error)
 
     def _send_one(self, kind: int, payload: bytes) -> None:
         if kind == Kind.FINISH:
