@@ -102,7 +102,7 @@ class Link:
         self.fail("closed")
         for outlet in self._outlets:
             outlet.close()
-        with contextlib.suppress(AMQPError, OSError, asyncio.CancelledError, RuntimeError):
+        with contextlib.suppress(BrokerUnavailable), _broker_errors():
             await asyncio.wait_for(self._connection.close(), CONNECT_TIMEOUT)
 
     def fail(self, reason: str) -> None:
@@ -202,10 +202,16 @@ def _broker_errors() -> Iterator[None]:
     """Translate everything the libraries raise about the broker into one error."""
     try:
         yield
-    except DeliveryError:
+    except (DeliveryError, BrokerUnavailable):
         raise
     except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
         raise BrokerUnavailable(str(error) or type(error).__name__) from error
+    except asyncio.CancelledError as error:
+        # aiormq cancels what waits for an answer when the connection breaks; a cancellation of ours is counted.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerUnavailable("connection lost") from error
 
 
 def _parse(url: str) -> URL:
