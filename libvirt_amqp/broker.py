@@ -131,13 +131,12 @@ class Channel:
 
     async def declare_queue(self, name: str | None = None) -> str:
         """Declare a queue exclusive to this connection; returns its name.  QueueHeld when another one has it."""
-        try:
-            queue = await self.topology.declare_queue(name, exclusive=True, auto_delete=name is None)
-        except (ChannelLockedResource, ConnectionNotAllowed) as error:
-            # RabbitMQ closes the channel (405), Broker-J the whole connection (530).
-            raise QueueHeld(str(error)) from error
-        except (AMQPError, OSError) as error:
-            raise BrokerUnavailable(str(error)) from error
+        with _broker_errors():
+            try:
+                queue = await self.topology.declare_queue(name, exclusive=True, auto_delete=name is None)
+            except (ChannelLockedResource, ConnectionNotAllowed) as error:
+                # RabbitMQ closes the channel (405), Broker-J the whole connection (530).
+                raise QueueHeld(str(error)) from error
         return queue.name
 
     async def bind(self, queue: str, exchange: str, key: str) -> None:
