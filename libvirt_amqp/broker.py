@@ -97,6 +97,12 @@ class Link:
         """Close the outlet together with the link."""
         self._outlets.append(outlet)
 
+    def let_go(self, channel: AbstractChannel, outlet: Outlet) -> None:
+        """Survive the loss of a channel from now on."""
+        outlet.close()
+        self._outlets.remove(outlet)
+        channel.close_callbacks.discard(self._on_closed)
+
     async def close(self) -> None:
         """Close the connection in good order."""
         self.fail("closed")
@@ -123,6 +129,14 @@ class Channel:
         self._underlay = underlay
         self.outlet: Outlet = ConfirmedOutlet(underlay) if pipelined else Outlet(underlay)
         link.add_outlet(self.outlet)
+
+    async def close(self) -> None:
+        """Close the channel alone, and with it its consumer; what still comes is dropped."""
+        self.link.let_go(self.topology, self.outlet)
+        deliver_directly(self._underlay, lambda _message: None)
+        if not self.link.lost.done():
+            with contextlib.suppress(BrokerUnavailable), _broker_errors():
+                await asyncio.wait_for(self.topology.close(), CONNECT_TIMEOUT)
 
     async def declare_exchange(self, name: str) -> None:
         """Declare one of the contract's durable topic exchanges."""
