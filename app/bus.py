@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import structlog
 
-from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, QueueHeld, describe, keep_linked, open_link
+from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, QueueHeld, keep_linked, open_link
 from libvirt_amqp.errors import CallError
 from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, Address, encode_word
 from libvirt_amqp.messages import CALL_CONTENT_TYPE, EVENT_CONTENT_TYPE, read_reply, request
+from libvirt_amqp.url import describe
 from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties
 
 log = structlog.get_logger()

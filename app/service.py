@@ -23,8 +23,8 @@ from app.pollers.schedule import every
 from app.pollers.statistics import Statistics
 from app.settings import Settings
 from libvirt_amqp import catalogue
-from libvirt_amqp.broker import describe
 from libvirt_amqp.errors import Busy, LibvirtLost
+from libvirt_amqp.url import describe
 
 log = structlog.get_logger()
 
