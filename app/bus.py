@@ -253,12 +253,21 @@ class Bus:
             properties = Properties(CALL_CONTENT_TYPE, reply_to=queue)
             body = request("ping", {}, call_id=1)
             channel.outlet.publish(RPC, Address(self._host, "agent").key("ping"), body, properties)
-            result = read_reply(await asyncio.wait_for(answer, HOLDER_ANSWERS_WITHIN))
-            return None if result["instance"] == self._instance else f"instance {result['instance']}"
-        except (TimeoutError, CallError):
+            return self._who(await asyncio.wait_for(answer, HOLDER_ANSWERS_WITHIN))
+        except TimeoutError:
             return None
         finally:
             await link.close()
+
+    def _who(self, answer: bytes) -> str | None:
+        """Return who answered a ping; None when it is ourselves, or an agent that cannot serve (it stops)."""
+        try:
+            instance = read_reply(answer)["instance"]
+        except CallError:
+            return None
+        except (ValueError, TypeError, LookupError):  # nothing binds the holder to answer as an agent does
+            return "somebody who is no agent"
+        return None if instance == self._instance else f"instance {instance}"
 
     def _pump(self) -> None:
         """Send what waits, as far as the window reaches."""
