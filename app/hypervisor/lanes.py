@@ -15,9 +15,12 @@ from collections.abc import Callable
 from typing import Any
 
 import libvirt
+import structlog
 
 from app.hypervisor.connection import Connection
 from libvirt_amqp.errors import Busy, CallError, DeadlinePassed, LibvirtLost
+
+log = structlog.get_logger()
 
 Work = Callable[[libvirt.virConnect], Any]
 
@@ -128,8 +131,15 @@ class Lane:
     def _end(self, jobs: list[Job], error: CallError) -> None:
         for job in jobs:
             job.error = error
-            self._open_jobs.discard(job)
+            self._report(job)
+
+    def _report(self, job: Job) -> None:
+        """On the loop: tell that a job has ended; whoever breaks over it takes nothing from the others."""
+        self._open_jobs.discard(job)
+        try:
             job.done(job)
+        except Exception:
+            log.exception("job_broke", lane=self.name)
 
     def _work(self) -> None:
         """In a worker thread: take one job after the other, on a connection of its own."""
@@ -168,8 +178,7 @@ class Lane:
             jobs = list(self._finished)
             self._finished.clear()
         for job in jobs:
-            self._open_jobs.discard(job)
-            job.done(job)
+            self._report(job)
 
 
 def _open(connection: Connection) -> None:
