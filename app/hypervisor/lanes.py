@@ -69,7 +69,8 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._idle = 0
+        self._spare = 0
+        """Threads that wait, less jobs that wait for one; the submitter counts, as a thread that wakes is late."""
         self._lock = threading.Lock()
         self._open_jobs: set[Job] = set()
         self._finished: deque[Job] = deque()
@@ -81,8 +82,11 @@ class Lane:
         if len(self._open_jobs) >= self._size + self._backlog:
             raise Busy(f"{len(self._open_jobs)} calls are waiting or running already")
         self._open_jobs.add(job)
+        with self._lock:
+            self._spare -= 1
+            is_short = self._spare < 0
         self._queue.put(job)
-        if len(self._threads) < self._size and self._queue.qsize() > self._idle:
+        if is_short and len(self._threads) < self._size:
             name = f"libvirt-{self.name}-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             self._threads.append(thread)
@@ -146,10 +150,8 @@ class Lane:
         connection = self._connect()
         while True:
             with self._lock:
-                self._idle += 1
+                self._spare += 1
             job = self._queue.get()
-            with self._lock:
-                self._idle -= 1
             if job is None:
                 break
             _open(connection)

@@ -1,5 +1,7 @@
 """Lanes of worker threads, on libvirt's test driver."""
 
+import queue
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -47,3 +49,33 @@ async def test_whoever_breaks_over_a_refused_job_takes_nothing_from_the_others(l
     lane.submit(Job(lambda _: None, breaks))
     lane.refuse_waiting(Busy("the test says"))
     await eventually(lambda: ended and lane.open_jobs == 0)
+
+
+class LateQueue(queue.SimpleQueue[Any]):
+    """A queue whose readers are slow to go on with what they got, as any thread may be."""
+
+    def __init__(self) -> None:
+        self.on_time = threading.Event()
+
+    def get(self, *arguments: Any) -> Any:
+        item = super().get(*arguments)
+        self.on_time.wait()
+        return item
+
+
+async def test_a_job_does_not_wait_behind_a_long_one_while_a_thread_is_left(lane: Lane) -> None:
+    lane._queue = late = LateQueue()
+    release = threading.Event()
+    ended: list[Job] = []
+    late.on_time.set()
+    lane.submit(Job(lambda _: None, ended.append))
+    await eventually(lambda: ended)
+    late.on_time.clear()
+    lane.submit(Job(lambda _: release.wait(), ended.append))
+    await eventually(late.empty)
+    lane.submit(Job(lambda _: None, ended.append))
+    late.on_time.set()
+    try:
+        await eventually(lambda: len(ended) == 2)
+    finally:
+        release.set()
