@@ -10,6 +10,7 @@ import contextlib
 import queue
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -156,7 +157,7 @@ class Lane:
                 break
             _open(connection)
             if job.claim():
-                _run(job, connection)
+                job.result, job.error = _run(job.work, job.deadline, connection)
                 self._hand_back(job)
             del job
         connection.close()
@@ -189,17 +190,36 @@ def _open(connection: Connection) -> None:
         connection.open()
 
 
-def _run(job: Job, connection: Connection) -> None:
-    """Do the work, and tell an error of libvirt from a connection that was lost under it."""
+def _run(work: Work, deadline: float | None, connection: Connection) -> tuple[Any, BaseException | None]:
+    """Do the work; returns its result or its error.
+
+    It does not see the job: an error holds the frames that it came through, and the job will hold the error.
+    """
     try:
-        if job.deadline is not None and job.deadline < time.monotonic():
-            raise DeadlinePassed("the deadline passed before the call started")
-        handle = connection.open()
-        try:
-            job.result = job.work(handle)
-        except libvirt.libvirtError as error:
-            if connection.is_dead():
-                raise ConnectionDied(str(error)) from error
-            raise
+        return _carry_out(work, deadline, connection), None
     except BaseException as error:  # noqa: BLE001 (whatever it is, the loop has to hear of it)
-        job.error = error
+        _clear_frames(error)
+        return None, error
+
+
+def _carry_out(work: Work, deadline: float | None, connection: Connection) -> Any:
+    """Tell an error of libvirt from a connection that was lost under it."""
+    if deadline is not None and deadline < time.monotonic():
+        raise DeadlinePassed("the deadline passed before the call started")
+    handle = connection.open()
+    try:
+        return work(handle)
+    except libvirt.libvirtError as error:
+        if connection.is_dead():
+            raise ConnectionDied(str(error)) from error
+        raise
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Let go of the variables in the frames of an error and its causes: a domain there keeps its connection open.
+
+    The frames stay, for a log to show.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -1,17 +1,21 @@
 """Lanes of worker threads, on libvirt's test driver."""
 
+import gc
 import queue
 import threading
-from collections.abc import AsyncIterator
+import traceback
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import libvirt
 import pytest
 from conftest import eventually
 from structlog.testing import capture_logs
 
 from app.hypervisor import Connection, event_loop
 from app.hypervisor.lanes import Job, Lane
-from libvirt_amqp.errors import Busy
+from libvirt_amqp.errors import Busy, InvalidParams
 
 
 def connect() -> Connection:
@@ -49,6 +53,53 @@ async def test_whoever_breaks_over_a_refused_job_takes_nothing_from_the_others(l
     lane.submit(Job(lambda _: None, breaks))
     lane.refuse_waiting(Busy("the test says"))
     await eventually(lambda: ended and lane.open_jobs == 0)
+
+
+def refused(domains: list[weakref.ref[Any]]) -> Callable[[Any], None]:
+    """Return work that libvirt refuses, as a handler does it; it notes the domain that it had."""
+
+    def call(connection: Any) -> None:
+        domain = connection.lookupByName("test")
+        domains.append(weakref.ref(domain))
+        domain.create()
+
+    def work(connection: Any) -> None:
+        try:
+            call(connection)
+        except libvirt.libvirtError as error:
+            raise InvalidParams("as the handlers translate it") from error
+
+    return work
+
+
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+async def test_a_refused_call_holds_nothing_of_libvirts(lane: Lane) -> None:
+    domains: list[weakref.ref[Any]] = []
+    ended: list[Job] = []
+    lane.submit(Job(refused(domains), ended.append))
+    await eventually(lambda: ended)
+    assert [domain() for domain in domains] == [None]
+    text = "".join(traceback.format_exception(ended[0].error))
+    assert "domain.create()" in text, "a log shows where it came from all the same"
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+async def test_a_refused_call_is_gone_with_its_job(lane: Lane) -> None:
+    work = refused([])
+    traces = weakref.ref(work)
+    ended: list[bool] = []
+    lane.submit(Job(work, lambda job: ended.append(job.error is not None)))
+    del work
+    await eventually(lambda: ended)
+    assert ended == [True]
+    await eventually(lambda: traces() is None)
 
 
 class LateQueue(queue.SimpleQueue[Any]):
