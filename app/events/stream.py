@@ -149,11 +149,12 @@ class Stream:
         event_id = sequence(self._epoch, number)
         subject = address.subject
         extensions = {"sequence": event_id}
-        previous = self._previous.pop(subject, None)
+        previous = self._previous.get(subject)
         if previous is not None:
             extensions["previous"] = previous
         body = cloud_event(address, kind, data, event_id=event_id, time=moment, extensions=extensions)
         self._number = number
+        self._previous.pop(subject, None)  # to the end: what was quiet for longest is first
         self._previous[subject] = event_id
         if len(self._previous) > REMEMBERED_OBJECTS:
             del self._previous[next(iter(self._previous))]
