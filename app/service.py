@@ -107,7 +107,7 @@ class Agent:
             await self._within(grace, self._calls_ended())
             await self._dispatcher.streams.close(Busy("the agent is stopping"))
             self._dispatcher.close()
-            self._stream.announce("stopping", {"instance": self.instance})
+            self._stream.close({"instance": self.instance})
             await self._within(grace, self._bus.flush())
         self.ended.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):

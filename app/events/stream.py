@@ -54,6 +54,7 @@ class Stream:
         self._heard: deque[Heard] = deque()
         self._wake_is_due = False
         self._lost_at: datetime | None = None
+        self._is_closed = False
 
     @property
     def sequence(self) -> str:
@@ -80,10 +81,15 @@ class Stream:
         return deregister
 
     def announce(self, name: str, data: dict[str, Any]) -> None:
-        """Publish the agent's own news: started, stopping, libvirt-lost, libvirt-found, gap."""
+        """Publish the agent's own news: started, libvirt-lost, libvirt-found, gap."""
         address = Address(self._host, "agent")
         data = {"object": {"class": "agent", "host": self._host}, **data}
         self._emit(address, (name,), f"agent.{name}", data, timestamp())
+
+    def close(self, data: dict[str, Any]) -> None:
+        """Publish that the agent is stopping, and nothing after it: it ends the numbers of this epoch."""
+        self.announce("stopping", data)
+        self._is_closed = True
 
     def libvirt_found(self, data: dict[str, Any]) -> None:
         """Tell that libvirt is there; after a loss also the time in which nobody listened."""
@@ -145,6 +151,8 @@ class Stream:
         self._emit(address, event.kind.words(event.values), event.kind.type, data, heard_at)
 
     def _emit(self, address: Address, words: tuple[str, ...], kind: str, data: dict[str, Any], moment: str) -> None:
+        if self._is_closed:
+            return
         number = self._number + 1
         event_id = sequence(self._epoch, number)
         subject = address.subject

@@ -36,3 +36,11 @@ async def test_an_event_that_cannot_be_encoded_leaves_no_hole_and_no_gap_in_prev
     first, second = published.bodies
     assert second["previous"] == first["sequence"]
     assert [event.sequence for event in published] == [1, 2]
+
+
+async def test_nothing_is_published_after_the_news_that_the_agent_stops(stream: Stream, published: Published) -> None:
+    stream.close({"instance": "x"})
+    stream.libvirt_lost("eof")
+    stream.libvirt_found({})
+    assert [body["type"] for body in published.bodies] == ["org.libvirt.agent.stopping"]
+    assert stream.sequence == published.bodies[-1]["sequence"]
