@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import libvirt
 import structlog
 
 from app import state
@@ -121,7 +122,7 @@ class Agent:
         while True:
             try:
                 return str(await self._hypervisor.call(lambda connection: connection.getHostname()))
-            except (LibvirtLost, ConnectionDied) as error:
+            except (LibvirtLost, ConnectionDied, libvirt.libvirtError) as error:
                 if told != str(error):
                     told = str(error)
                     log.warning("host_name_unknown", reason=told, remedy="waiting for libvirt; HOST can be set")
