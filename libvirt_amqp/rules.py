@@ -26,6 +26,9 @@ BOUNDS = {
     # The binding passes 0 whatever the caller says, and libvirt knows no flag of it.
     ("virDomainGetDiskErrors", "flags"): (0, 0),
     ("virStreamRecvFlags", "flags"): (0, 1),
+    ("virStreamRecv", "nbytes"): (1, 2**32 - 1),
+    ("virStreamRecvFlags", "nbytes"): (1, 2**32 - 1),
+    ("virStreamSendHole", "length"): (1, 2**63 - 1),
 }
 """Tighter than C's types, mostly because memory is taken before libvirt is asked: one call could take all there is."""
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from libvirt_amqp.client import Client
-from libvirt_amqp.errors import CallError
+from libvirt_amqp.errors import CallError, LibvirtLost
 from libvirt_amqp.keys import Address
 
 AHEAD = 8
@@ -27,6 +27,8 @@ ANSWER_SECONDS = 30.0
 """A request to read is answered within 10 s, data or not."""
 WRITE_SECONDS = 660.0
 """libvirt may be slow to take what is written; the agent gives up after 600 s."""
+LOOK_SECONDS = 5.0
+"""How often the agent is asked whether it is still there, while an answer does not come."""
 _WOULD_BLOCK, _AT_HOLE = -2, -3
 _STOP_AT_HOLE = 1
 
@@ -40,9 +42,10 @@ class Hole(NamedTuple):
 class Stream:
     """An open stream.  `open_stream` makes one; reading and writing may go on at the same time."""
 
-    def __init__(self, client: Client, address: Address, token: str, result: Any) -> None:
+    def __init__(self, client: Client, address: Address, token: str, result: Any, instance: str) -> None:
         self._client = client
         self._address = address
+        self._instance = instance
         self.token = token
         """What names the stream in its object's virStream* calls."""
         self.result = result
@@ -78,7 +81,7 @@ class Stream:
     async def flush(self) -> None:
         """Wait until libvirt has taken everything that was written."""
         while self._writes:
-            await self._writes.popleft()
+            await self._first(self._writes)
 
     async def finish(self) -> None:
         """End the stream in good order.  Raises what libvirt says of it."""
@@ -113,7 +116,7 @@ class Stream:
         while not self._over:
             while len(self._reads) < ahead:
                 self._reads.append(asyncio.create_task(self._read(stop_at_hole=stop_at_hole)))
-            piece = await self._reads.popleft()
+            piece = await self._first(self._reads)
             if piece["return"] == 0:
                 await self._drop(self._reads)
                 return
@@ -125,10 +128,30 @@ class Stream:
             elif piece["return"] != _WOULD_BLOCK:
                 yield self._data(piece)
 
+    async def _first(self, tasks: deque[asyncio.Task[Any]]) -> Any:
+        """Wait for the oldest request's answer.  Raises at once what a later one failed with, and when the agent ended.
+
+        Requests are answered in their order: a later one ends first only if it reached nobody.
+        """
+        while not tasks[0].done():
+            done, _ = await asyncio.wait(tasks, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
+            if not done:
+                await self._check_agent()
+        return await tasks.popleft()
+
+    async def _check_agent(self) -> None:
+        """Raise an error when the agent that holds the stream is there no more."""
+        answer = await self._client.call(Address(self._address.host, "agent"), "ping", timeout=LOOK_SECONDS)
+        if answer["instance"] != self._instance:
+            raise LibvirtLost("the agent that held the stream has ended")
+
     async def _settle(self) -> None:
         """Wait for the requests that were sent before the hole was seen: they stop at it too."""
         while self._reads:
-            await self._reads.popleft()
+            await self._first(self._reads)
 
     async def _read(self, *, stop_at_hole: bool) -> Any:
         params: dict[str, Any] = {"nbytes": PIECE}
@@ -147,7 +170,7 @@ class Stream:
 
     async def _write(self, method: str, length: int, params: dict[str, Any]) -> None:
         while len(self._writes) >= AHEAD:
-            await self._writes.popleft()
+            await self._first(self._writes)
         work = self._call(method, {"offset": self.written_bytes, **params}, WRITE_SECONDS)
         self.written_bytes += length
         self._writes.append(asyncio.create_task(work))
@@ -174,4 +197,5 @@ async def open_stream(
     """Open a stream by one of the functions that do so.  Raises as Client.call."""
     result = await client.call(address, method, params, timeout=timeout)
     token = result if isinstance(result, str) else result["stream"]
-    return Stream(client, address, token, result)
+    answer = await client.call(Address(address.host, "agent"), "ping", timeout=timeout)
+    return Stream(client, address, token, result, answer["instance"])

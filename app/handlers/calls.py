@@ -1,13 +1,14 @@
 """One request while it is being served, and all of them by who asked."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from app.handlers.requests import Request, call_id, is_request
 from app.hypervisor import Job
 from libvirt_amqp.broker import Delivery
 from libvirt_amqp.catalogue import Function
-from libvirt_amqp.errors import Busy
+from libvirt_amqp.errors import Busy, CallError
 
 CALLS_OF_ONE_CALLER = 500
 """Waiting or running calls with one `reply_to`, so that one caller cannot fill the queue for all."""
@@ -16,7 +17,10 @@ CALLS_OF_ONE_CALLER = 500
 class Call:
     """Who asked for what, how far it has come, and what the log line will say."""
 
-    __slots__ = ("arrived", "body", "caller", "delivery", "function", "job", "lane", "outcome", "request", "writes")
+    __slots__ = (
+        *("arrived", "body", "caller", "cancel", "delivery", "function"),
+        *("job", "lane", "outcome", "request", "writes"),
+    )
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
@@ -28,6 +32,8 @@ class Call:
         self.caller = delivery.reply_to or ""
         self.job: Job | None = None
         self.lane = ""
+        self.cancel: Callable[[CallError], None] = lambda _error: None
+        """Ends what has no job: the opening of a stream."""
         self.outcome = ""
         """Empty until it is answered; then "ok" or the name of the error."""
 

@@ -104,10 +104,7 @@ class Dispatcher:
             )
             return
         call.function = function = self._function(request)
-        self._access.check(function, {})
-        arguments = check(function, request.params, self._host)
-        if function.is_conditional:
-            self._access.check(function, arguments)
+        arguments = self._arguments(function, request)
         if not self._hypervisor.connected:
             raise LibvirtLost("the agent is not connected to libvirt now; it goes on trying")
         if function.cls == "stream":
@@ -116,12 +113,21 @@ class Dispatcher:
         call.writes = function.writes(arguments)
         if call.writes and call.delivery.redelivered:
             raise unknown()
-        self._open.check(call.caller)
-        if request.idempotency_key is not None and function.name in STREAMS:
-            raise InvalidParams("a stream belongs to one caller: an idempotency_key is not served for what opens one")
-        if request.idempotency_key is not None and call.writes and self._is_repeat(call, request):
-            return
-        self._start(call, function, request, arguments)
+        if function.name not in RESCUERS:
+            self._open.check(call.caller)
+        if function.name in STREAMS:
+            _check_opens_a_stream(call, request)
+        if request.idempotency_key is None or not call.writes or not self._is_repeat(call, request):
+            self._start(call, function, request, arguments)
+        self._follow(call, function, request, arguments)
+
+    def _arguments(self, function: Function, request: Request) -> dict[str, Any]:
+        """Check access and arguments: what is refused whatever its arguments are, is so before they are looked at."""
+        self._access.check(function, {})
+        arguments = check(function, request.params, self._host)
+        if function.is_conditional:
+            self._access.check(function, arguments)
+        return arguments
 
     def _function(self, request: Request) -> Function:
         """Find the function, and refuse it where it does not belong."""
@@ -169,6 +175,8 @@ class Dispatcher:
         except Busy:
             self._end_repeat(call, None)
             raise
+
+    def _follow(self, call: Call, function: Function, request: Request, arguments: dict[str, Any]) -> None:
         if request.wants_progress and call.wants_answer:
             self._progress.follow(call, function, request.words, arguments)
 
@@ -189,9 +197,12 @@ class Dispatcher:
 
     def _open_stream(self, call: Call, function: Function, request: Request, arguments: dict[str, Any]) -> None:
         def answer(outcome: Any) -> None:
+            self._open.end(call)
             self._answers.complete(call, outcome)
 
-        self.streams.open(function, request.key.cls, request.words, arguments, answer)
+        receiver = request.key.cls, request.words
+        call.cancel = self.streams.open(function, receiver, arguments, request.deadline, answer)
+        self._open.begin(call)
 
     def _operate_stream(self, call: Call, function: Function, request: Request, arguments: dict[str, Any]) -> None:
         """Pass on one of the virStream* functions; the stream has a log line of its own."""
@@ -199,16 +210,20 @@ class Dispatcher:
         def answer(outcome: Any) -> None:
             self._answers.complete(call, outcome, is_logged=isinstance(outcome, CallError))
 
-        self.streams.operate(function, request.key.cls, request.words, arguments, answer)
+        self.streams.operate(function, (request.key.cls, request.words), arguments, answer)
+        if not call.outcome:
+            self._follow(call, function, request, arguments)
 
     def _abort(self, caller: str, request_id: object) -> str:
         """End a caller's call, if it has not started, and say what became of it."""
         found = "unknown"
+        error = Aborted("the call was aborted before it started")
         for call in self._open.find(caller, request_id):
-            withdrawn = call.job is not None and self._hypervisor.withdraw(
-                call.job, call.lane, Aborted("the call was aborted before it started")
-            )
-            found = "aborted" if withdrawn else "running"
+            if call.job is None:
+                call.cancel(error)
+                found = "aborted"
+            else:
+                found = "aborted" if self._hypervisor.withdraw(call.job, call.lane, error) else "running"
         return found
 
     def close(self) -> None:
@@ -248,3 +263,11 @@ class Dispatcher:
 def _with_id(answer: bytes, new_id: object) -> bytes:
     """Return a stored reply under the id of the request that repeats it."""
     return orjson.dumps(orjson.loads(answer) | {"id": new_id})
+
+
+def _check_opens_a_stream(call: Call, request: Request) -> None:
+    """Refuse a stream that nobody could use, or two could."""
+    if not call.wants_answer:
+        raise InvalidParams("what opens a stream needs an id and a reply_to: nobody could use it otherwise")
+    if request.idempotency_key is not None:
+        raise InvalidParams("a stream belongs to one caller: an idempotency_key is not served for what opens one")

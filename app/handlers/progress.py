@@ -22,6 +22,8 @@ from libvirt_amqp.jobs import BLOCK_JOB, ENDED, READY, RUNNING, STARTS_A_JOB, WA
 from libvirt_amqp.messages import progress
 
 PROGRESS_SECONDS = 1.0
+ANSWER_SECONDS = 0.25
+"""How long a beat waits for libvirt's figures; they may wait behind the job itself."""
 FOLLOWED_SECONDS = 86_400.0
 """How long a job is followed after its call was answered: nobody can tell whether its caller still listens."""
 PULL = re.compile(r"<domainbackup\s[^>]*mode\s*=\s*['\"]pull")
@@ -61,26 +63,35 @@ class Progress:
 
     async def _follow(self, call: Call, function: Function, question: Question | None) -> None:
         asking = Asking(self._hypervisor, question)
-        params = call.request.params if call.request is not None else {}
-        is_pulled = PULL.search(str(params.get("backupXML"))) is not None
         number = 0
         while not call.outcome:
-            await asyncio.sleep(PROGRESS_SECONDS)
-            running = call.job is not None and call.job.started
+            await self._next_beat(call)
+            # One without a job is the repeat of a call that runs, or the opening of a stream.
+            running = call.job is None or call.job.started
             job = await asking.ask() if running and not call.outcome else None
             if call.outcome:
                 break
             number += 1
             self._notify(call, number, RUNNING if running else WAITING, job)
-        if call.outcome != "ok" or not STARTS_A_JOB.fullmatch(function.name):
-            return
+        if call.outcome == "ok" and STARTS_A_JOB.fullmatch(function.name):
+            await self._follow_job(call, asking, number)
+
+    async def _follow_job(self, call: Call, asking: "Asking", number: int) -> None:
+        """Go on after the answer, until the job has ended or is ready."""
+        params = call.request.params if call.request is not None else {}
+        is_pulled = PULL.search(str(params.get("backupXML"))) is not None
         state, end = RUNNING, time.monotonic() + FOLLOWED_SECONDS
         while state == RUNNING and time.monotonic() < end and self._hypervisor.connected:
-            await asyncio.sleep(PROGRESS_SECONDS)
+            await self._next_beat(call)
             job = await asking.ask()
             state = READY if is_pulled else asking.state(job)
             number += 1
             self._notify(call, number, state, job)
+
+    @staticmethod
+    async def _next_beat(call: Call) -> None:
+        """Sleep until the next whole second since the request arrived."""
+        await asyncio.sleep(PROGRESS_SECONDS - (time.monotonic() - call.arrived) % PROGRESS_SECONDS)
 
     def _notify(self, call: Call, number: int, state: str, job: Any) -> None:
         elapsed = round(time.monotonic() - call.arrived, 3)
@@ -123,18 +134,20 @@ class Asking:
         self._is_known = False
 
     async def ask(self) -> Any:
-        """Return the figures, None when there are none within a second."""
+        """Return the figures, or those of the question before; None when there are none within a quarter second."""
         self._is_known = False
         if self._question is None:
             return None
         if self._task is None:
             self._task = asyncio.create_task(self._hypervisor.call(self._question, PROGRESS))
-        done, _ = await asyncio.wait({self._task}, timeout=PROGRESS_SECONDS)
-        if not done:
+            self._task.add_done_callback(_retrieved)
+        await asyncio.wait({self._task}, timeout=ANSWER_SECONDS)
+        if not self._task.done():
             return None
         task, self._task = self._task, None
-        if task.exception() is not None:
-            self._is_known = isinstance(task.exception(), libvirt.libvirtError)  # the domain has gone, and its job
+        if task.cancelled() or task.exception() is not None:
+            # The domain has gone, and its job with it, or nobody can say.
+            self._is_known = not task.cancelled() and isinstance(task.exception(), libvirt.libvirtError)
             return None
         self._is_known = True
         return task.result()
@@ -144,3 +157,9 @@ class Asking:
         if job is None:
             return ENDED if self._is_known else RUNNING
         return READY if job.get("end") and job.get("cur") == job["end"] else RUNNING
+
+
+def _retrieved(task: asyncio.Task[Any]) -> None:
+    """Look at what a question ended with, so that nobody complains that nobody did."""
+    if not task.cancelled():
+        task.exception()

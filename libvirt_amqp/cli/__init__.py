@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -94,15 +95,29 @@ def main() -> None:
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Run a subcommand's work; an error becomes one line and an exit code."""
     try:
-        asyncio.run(work)
+        asyncio.run(_until_told_to_end(work))
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
+    except BrokenPipeError:
+        raise
     except BrokerUnavailable as error:
         fail(str(error), EXIT_BROKER)
     except (Unroutable, NoAnswer) as error:
         fail(str(error), EXIT_NO_AGENT)
     except CallError as error:
         fail(describe(error), EXIT_ERROR)
+    except OSError as error:  # of a file: those of the broker have a class of their own
+        fail(f"{error.filename or 'output'}: {error.strerror}", EXIT_ERROR)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+async def _until_told_to_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work; a closed terminal or a SIGTERM ends it in order, so that a console is not left locked."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await task
 
 
 def fail(message: str, code: int) -> None:

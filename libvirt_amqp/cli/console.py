@@ -66,8 +66,12 @@ async def _both_ways(stream: Stream) -> None:
 
 async def _show(stream: Stream) -> None:
     async for piece in stream:
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+        await asyncio.to_thread(_print, piece)  # a terminal that is stopped by Ctrl-S must not stop the loop
+
+
+def _print(piece: bytes) -> None:
+    sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
 
 
 async def _send(stream: Stream) -> None:

@@ -22,7 +22,10 @@ SPARSE = 1
 @click.pass_obj
 def command(broker: str, host: str, volume: str, file: Path, *, sparse: bool) -> None:
     """Write what is in the volume POOL/VOLUME of HOST into FILE."""
-    run(_download(broker, host, volume, file, sparse=sparse))
+    part = file.with_name(f"{file.name}.part") if file.is_file() or not file.exists() else file
+    run(_download(broker, host, volume, part, sparse=sparse))
+    if part != file:
+        part.replace(file)  # not before everything has come
 
 
 async def _download(broker: str, host: str, volume: str, file: Path, *, sparse: bool) -> None:
@@ -36,5 +39,6 @@ async def _download(broker: str, host: str, volume: str, file: Path, *, sparse: 
                         target.seek(part.length, 1)
                     else:
                         target.write(part)
-                target.truncate()
+                if sparse:
+                    target.truncate()
     click.echo(f"{stream.read_bytes} bytes", err=True)

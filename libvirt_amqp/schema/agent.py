@@ -49,7 +49,11 @@ METHODS = (
         {
             "description": "An OpenRPC document.",
             "type": "object",
-            "properties": {"openrpc": TEXT, "info": {"type": "object"}, "methods": {"type": "array"}},
+            "properties": {
+                "openrpc": TEXT,
+                "info": {"type": "object"},
+                "methods": {"type": "array", "items": {"type": "object"}},
+            },
             "required": ["openrpc", "info", "methods"],
         },
     ),

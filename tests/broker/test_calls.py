@@ -235,3 +235,17 @@ async def test_nothing_of_an_answered_call_waits_for_the_garbage_collector(clien
         await eventually(lambda: not any(isinstance(thing, Job | Call) for thing in gc.get_objects()))
     finally:
         gc.enable()
+
+
+async def test_a_secret_in_a_wrong_shape_is_not_shown(client: Client, start_agent: Start) -> None:
+    await start_agent("h5", secrets=True)
+    secret = Address("h5", "secret", (TEST_UUID,))
+    with pytest.raises(errors.InvalidParams, match="value: not what virSecretSetValue takes") as raised:
+        await client.call(secret, "virSecretSetValue", {"value": "hunter2"})
+    assert "hunter2" not in str(raised.value)
+    with pytest.raises(errors.Denied):
+        await client.call(_on("h1", secret), "virSecretSetValue", {"value": 5})
+
+
+def _on(host: str, address: Address) -> Address:
+    return Address(host, address.cls, address.words)

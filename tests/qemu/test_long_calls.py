@@ -128,6 +128,41 @@ async def test_a_call_that_starts_a_job_is_followed_until_it_is_ready(
     await client.call(disk_guest, "virDomainBlockJobAbort", {"disk": "vda", "flags": 0})
 
 
+async def test_the_repeat_of_a_call_tells_its_progress_and_has_its_answer(client: Client, disk_guest: Address) -> None:
+    news: list[dict[str, Any]] = []
+    for _ in range(2):
+        pull = client.call(disk_guest, "virDomainBlockPull", {"disk": "vda"}, progress=news.append, idempotency_key="p")
+        assert await pull == 0
+        assert news[-1]["state"] == "ended"
+
+
+async def test_one_stuck_guest_does_not_hide_how_another_ones_job_goes(
+    client: Client, stuck_guest: Address, disk_guest: Address
+) -> None:
+    stuck = asyncio.create_task(client.call(stuck_guest, "virDomainSuspend", progress=lambda _: None))
+    news: list[dict[str, Any]] = []
+    pull = asyncio.create_task(
+        client.call(disk_guest, "virDomainBlockPull", {"disk": "vda", "bandwidth": 1}, progress=news.append)
+    )
+    await eventually(lambda: any(n["job"] for n in news), 20)
+    await client.call(disk_guest, "virDomainBlockJobAbort", {"disk": "vda"})
+    await pull
+    assert news[-1]["state"] == "ended"
+    await _let_go(client, stuck_guest, [stuck])
+
+
+async def test_a_progress_callback_that_raises_is_the_callers_and_the_connection_goes_on(
+    client: Client, stuck_guest: Address
+) -> None:
+    def raises(_news: dict[str, Any]) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await client.call(stuck_guest, "virDomainSuspend", progress=raises)
+    assert await client.call(CONNECT, "virConnectGetType") == "QEMU"
+    await client.call(stuck_guest, "virDomainDestroy")
+
+
 async def test_a_call_that_waits_for_a_worker_is_aborted_by_its_caller(client: Client, stuck_guest: Address) -> None:
     stuck = await _stuck_workers(client, stuck_guest)
     news: list[dict[str, Any]] = []

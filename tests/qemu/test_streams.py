@@ -205,6 +205,55 @@ async def test_a_killed_agent_leaves_no_worker_behind(
         process.close()
 
 
+async def test_an_upload_ends_when_its_agent_is_killed_and_comes_back(
+    client: Client, broker_url: str, daemon: PrivateLibvirtd, new_volume: Volume, tmp_path: Path
+) -> None:
+    volume = Address("p9", "storage-vol", (await new_volume(64 * MIB)).words)
+    process = Process(tmp_path, broker_url, URI=daemon.uri, HOST="p9")
+    try:
+        await answering(broker_url, "p9")
+        stream = await open_stream(client, volume, "virStorageVolUpload", {"offset": 0, "length": 64 * MIB})
+        await stream.write(bytes(MIB))
+        await stream.flush()
+        process.signal(signal.SIGKILL)
+        await process.exit_code()
+        process = Process(tmp_path, broker_url, URI=daemon.uri, HOST="p9")
+        await answering(broker_url, "p9", 30)
+        with pytest.raises(errors.CallError):
+            await asyncio.wait_for(_write_on(stream), 30)
+    finally:
+        process.close()
+
+
+async def test_a_finished_stream_is_finished_again_and_its_end_told_to_its_object_only(
+    client: Client, new_volume: Volume, guest: Address
+) -> None:
+    volume = await new_volume(MIB)
+    stream = await open_stream(client, volume, "virStorageVolUpload", {"offset": 0, "length": 1})
+    await stream.write(b"x")
+    await stream.finish()
+    assert await client.call(volume, "virStreamFinish", {"stream": stream.token}) == 0
+    with pytest.raises(errors.InvalidParams, match="no such stream of this object"):
+        await client.call(guest, "virStreamFinish", {"stream": stream.token})
+
+
+async def test_a_stream_is_not_opened_for_who_could_not_use_it_or_for_two(client: Client, echo_guest: Address) -> None:
+    with pytest.raises(errors.InvalidParams, match="belongs to one caller"):
+        await client.call(echo_guest, "virDomainOpenConsole", idempotency_key="k")
+
+
+async def test_a_stream_that_is_not_open_by_its_deadline_is_not_opened(
+    client: Client, daemon: PrivateLibvirtd, echo_guest: Address
+) -> None:
+    daemon.freeze()
+    try:
+        with pytest.raises(errors.DeadlinePassed):
+            await client.call(echo_guest, "virDomainOpenConsole", timeout=1)
+    finally:
+        daemon.thaw()
+    await eventually(lambda: not _workers())
+
+
 async def test_a_piece_at_a_wrong_offset_is_refused_and_the_right_one_told(client: Client, new_volume: Volume) -> None:
     volume = await new_volume(MIB)
     stream = await open_stream(client, volume, "virStorageVolUpload", {"offset": 0, "length": 6})
@@ -287,6 +336,12 @@ async def test_a_screenshot_of_the_test_driver_is_a_picture(client: Client, star
         picture = b"".join([piece async for piece in stream])
     assert stream.result["return"] == "image/png"
     assert picture.startswith(b"\x89PNG")
+
+
+async def _write_on(stream: Any) -> None:
+    while True:
+        await stream.write(bytes(MIB))
+        await stream.flush()
 
 
 def _send(stream: Any, data: bytes, offset: int = 0) -> dict[str, Any]:

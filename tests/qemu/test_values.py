@@ -12,7 +12,7 @@ from private_libvirtd import NOBODY, PrivateLibvirtd
 from unit.in_process import API, ENCODER, Calls
 
 from app.handlers import native
-from app.handlers.calling import told_by_handler
+from app.handlers.calling import translate
 from app.hypervisor import text
 from libvirt_amqp.errors import InternalError, InvalidParams, LibvirtFailed
 from libvirt_amqp.keys import Address
@@ -160,7 +160,7 @@ def test_an_error_about_such_a_name_keeps_its_numbers(call: Calls, pool: dict[st
     bad = bad_volume(call, pool)
     with pytest.raises(SystemError) as caught:
         bad.delete()
-    error = told_by_handler(caught.value, ENCODER)
+    error = translate(caught.value, ENCODER)
     assert isinstance(error, LibvirtFailed)
     assert error.data is not None
     assert (error.data["codeName"], error.data["domainName"]) == ("VIR_ERR_SYSTEM_ERROR", "VIR_FROM_STORAGE")

@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 import structlog
 
+from app.handlers.requests import too_late
 from app.handlers.streams.frames import HEADER
 from app.handlers.streams.session import Answer, Session
 from app.handlers.streams.worker import Opening, serve
@@ -40,12 +42,16 @@ _SPARSE = 1
 """VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM."""
 
 
+Receiver = tuple[str, tuple[str, ...]]
+"""Class and words of the object that a stream belongs to."""
+
+
 class Stream:
     """An open stream and what the log line at its end will say."""
 
-    def __init__(self, function: str, cls: str, words: tuple[str, ...]) -> None:
+    def __init__(self, function: str, receiver: Receiver) -> None:
         self.function = function
-        self.receiver = cls, words
+        self.receiver = receiver
         self.began = time.monotonic()
         self.session: Session | None = None
         """None until there is a worker."""
@@ -53,6 +59,12 @@ class Stream:
         """Why it must not begin, where that was known before there was a worker."""
         self.gone: list[Answer] = []
         """Who waits until libvirt has let go of it."""
+
+    def refuse(self, error: CallError) -> None:
+        """End it, whether or not there is a worker yet."""
+        self.refused = error
+        if self.session is not None:
+            self.session.abort(error)
 
 
 class Streams:
@@ -62,27 +74,32 @@ class Streams:
         self._hypervisor = hypervisor
         self._host = host
         self._streams: dict[str, Stream] = {}
-        self._ended: OrderedDict[str, CallError] = OrderedDict()
-        """Why the last ones ended, for callers that have not heard yet."""
+        self._ended: OrderedDict[str, tuple[Receiver, CallError | None]] = OrderedDict()
+        """Why the last ones ended (None: finished), for callers that have not heard yet."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper = asyncio.get_running_loop().call_later(1, self._sweep)
 
     def open(
-        self, function: Function, cls: str, words: tuple[str, ...], arguments: dict[str, Any], answer: Answer
-    ) -> None:
-        """Open a stream; answered with its token when libvirt has opened it.  Raises Busy."""
+        self, function: Function, receiver: Receiver, arguments: dict[str, Any], deadline: float, answer: Answer
+    ) -> Callable[[CallError], None]:
+        """Open a stream; answered with its token when libvirt has opened it.  Raises Busy.
+
+        `deadline` is in seconds of time.monotonic(); what is returned ends a stream that has not been opened yet.
+        """
         if len(self._streams) >= MOST_STREAMS:
             raise Busy(f"{MOST_STREAMS} streams are open already")
         token = secrets.token_hex(16)
-        stream = self._streams[token] = Stream(function.name, cls, words)
-        self._keep(self._open(token, stream, function, arguments, answer))
+        stream = self._streams[token] = Stream(function.name, receiver)
+        self._keep(self._open(token, stream, function, arguments, deadline, answer))
+        return stream.refuse
 
-    def operate(
-        self, function: Function, cls: str, words: tuple[str, ...], arguments: dict[str, Any], answer: Answer
-    ) -> None:
+    def operate(self, function: Function, receiver: Receiver, arguments: dict[str, Any], answer: Answer) -> None:
         """Carry out one of the virStream* functions.  Raises InvalidParams, or what the stream has ended with."""
-        stream, session = self._find(arguments["stream"], cls, words)
         name = function.name
+        if name == "virStreamFinish" and self._ended.get(arguments["stream"]) == (receiver, None):
+            answer(0)  # a repeat: the first answer may have been lost
+            return
+        stream, session = self._find(arguments["stream"], receiver)
         if "Recv" in name and stream.function in _WRITE_ONLY:
             raise InvalidParams(f"a stream of {stream.function} cannot be read")
         if "Send" in name and stream.function in _READ_ONLY:
@@ -97,9 +114,7 @@ class Streams:
     def abort_all(self, error: CallError) -> None:
         """End every stream."""
         for stream in list(self._streams.values()):
-            stream.refused = error
-            if stream.session is not None:
-                stream.session.abort(error)
+            stream.refuse(error)
 
     async def close(self, error: CallError) -> None:
         """End every stream and wait until the workers are gone."""
@@ -111,19 +126,28 @@ class Streams:
     def _sessions(self) -> list[Session]:
         return [stream.session for stream in self._streams.values() if stream.session is not None]
 
-    def _find(self, token: str, cls: str, words: tuple[str, ...]) -> tuple[Stream, Session]:
+    def _find(self, token: str, receiver: Receiver) -> tuple[Stream, Session]:
         stream = self._streams.get(token)
-        if stream is not None and stream.session is not None and stream.receiver == (cls, words):
+        if stream is not None and stream.session is not None and stream.receiver == receiver:
             return stream, stream.session
-        raise self._ended.pop(token, None) or InvalidParams("stream: no such stream of this object is open")
+        whose, error = self._ended.get(token, (None, None))
+        if whose == receiver:
+            raise error or InvalidParams("stream: it has been finished")
+        raise InvalidParams("stream: no such stream of this object is open")
 
     def _keep(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _open(
-        self, token: str, stream: Stream, function: Function, arguments: dict[str, Any], answer: Answer
+    async def _open(  # noqa: PLR0913 (all that belongs to a new stream)
+        self,
+        token: str,
+        stream: Stream,
+        function: Function,
+        arguments: dict[str, Any],
+        deadline: float,
+        answer: Answer,
     ) -> None:
         cls, words = stream.receiver
         is_sparse = function.name == "virStorageVolDownload" and bool(arguments.get("flags", 0) & _SPARSE)
@@ -144,7 +168,9 @@ class Streams:
             session = stream.session = Session(reader, writer, ended)
             if stream.refused is not None:
                 session.abort(stream.refused)
+            late = asyncio.get_running_loop().call_later(deadline - time.monotonic(), session.abort, too_late())
             value = await session.opened
+            late.cancel()
             answer(token if len(function.outputs) == 1 else {"return": value, "stream": token})
             await over.wait()
         except CallError as error:
@@ -178,10 +204,9 @@ class Streams:
 
     def _forget(self, token: str, error: CallError | None) -> None:
         stream = self._streams.pop(token)
-        if error is not None:
-            self._ended[token] = error
-            if len(self._ended) > ENDED_KEPT:
-                self._ended.popitem(last=False)
+        self._ended[token] = stream.receiver, error
+        if len(self._ended) > ENDED_KEPT:
+            self._ended.popitem(last=False)
         session = stream.session
         log.info(
             "stream_ended",
