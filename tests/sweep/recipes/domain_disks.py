@@ -3,7 +3,7 @@
 from conftest import eventually
 
 from libvirt_amqp.objects import Identity
-from sweep.boot import BootSector
+from guests.boot import BootSector
 from sweep.guests import boot_disk, disk_xml, disks, guest_xml, says, started
 from sweep.hosts import Hosts
 from sweep.sweep import Sweep
