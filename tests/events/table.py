@@ -59,19 +59,36 @@ HOW = {
     "secret.value-changed": "virSecretSetValue",
 }
 """What provokes it."""
+NOT_HAD = {
+    "VIR_DOMAIN_EVENT_RESUMED_POSTCOPY": "needs a host that lets users handle page faults",
+    "VIR_DOMAIN_EVENT_RESUMED_POSTCOPY_FAILED": "needs a host that lets users handle page faults",
+    "VIR_DOMAIN_EVENT_SHUTDOWN_FINISHED": "QEMU before 2.10, which does not say who has ended it",
+    "VIR_DOMAIN_EVENT_SUSPENDED_API_ERROR": "libvirt fails in the middle of a call",
+    "VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY": "needs a host that lets users handle page faults",
+    "VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY_FAILED": "needs a host that lets users handle page faults",
+    "VIR_NODE_DEVICE_EVENT_DEFINED": "needs a host with mediated devices",
+    "VIR_NODE_DEVICE_EVENT_UNDEFINED": "needs a host with mediated devices",
+}
+"""Why a change of lifecycle is not provoked."""
 LIFECYCLES = """
 ## Lifecycle events
 
 The details of domains, and the events of other objects, which have no details.
 
-| change | driver |
+| change | seen on |
+|---|---|
+"""
+OTHERS = """
+Not provoked:
+
+| change | why |
 |---|---|
 """
 
 
 def page(run: Run) -> str:
     """Return the whole file."""
-    return f"{HEAD}{totals(run)}\n\n{table(run)}\n{LIFECYCLES}{changes(run)}\n"
+    return f"{HEAD}{totals(run)}\n\n{table(run)}\n{LIFECYCLES}{changes(run)}\n{OTHERS}{not_had()}\n"
 
 
 def totals(run: Run) -> str:
@@ -92,6 +109,11 @@ def table(run: Run) -> str:
 def changes(run: Run) -> str:
     """Return the changes of lifecycle that recipes have waited for, and their drivers."""
     return "\n".join(f"| `{name}` | {_drivers(run.changes[name])} |" for name in sorted(run.changes))
+
+
+def not_had() -> str:
+    """Return the changes of lifecycle that are not provoked here, and why."""
+    return "\n".join(f"| `{name}` | {why} |" for name, why in NOT_HAD.items())
 
 
 def write_if_wanted(run: Run) -> None:
