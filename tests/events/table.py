@@ -99,10 +99,7 @@ def totals(run: Run) -> str:
 
 def table(run: Run) -> str:
     """Return type, id, drivers, what provokes it."""
-    rows = [
-        f"| `{kind}` | `{constant}` ({getattr(libvirt, constant)}) | {_drivers(run.seen.get(kind, set()))} | {HOW[kind]} |"
-        for kind, constant in TYPES.items()
-    ]
+    rows = [_row(kind, constant, run.seen.get(kind, set())) for kind, constant in TYPES.items()]
     return "\n".join(["| event | id | seen on | provoked by |", "|---|---|---|---|", *rows])
 
 
@@ -120,6 +117,10 @@ def write_if_wanted(run: Run) -> None:
     """`make coverage` sets WRITE_COVERAGE."""
     if os.environ.get("WRITE_COVERAGE"):
         FILE.write_text(page(run))
+
+
+def _row(kind: str, constant: str, found: set[str]) -> str:
+    return f"| `{kind}` | `{constant}` ({getattr(libvirt, constant)}) | {_drivers(found)} | {HOW[kind]} |"
 
 
 def _drivers(found: set[str]) -> str:

@@ -4,13 +4,13 @@ from typing import Any
 
 from guests.agent import listening
 from guests.boot import BootSector
-
-from events.run import Run
-from libvirt_amqp.objects import Identity
 from sweep.guests import boot_disk, disk_xml, guest_xml
 from sweep.hosts import Hosts
 from sweep.recipes.domain_agent import CHANNEL_XML
 from sweep.recipes.domain_agent import SLOT as CHANNEL_SLOT
+
+from events.run import Run
+from libvirt_amqp.objects import Identity
 
 SLOT = 0x07
 ADDRESS = f"<address type='pci' domain='0' bus='0' slot='{SLOT}' function='0'/>"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from conftest import eventually
 from guests.boot import BootSector
+from sweep.guests import boot_disk, disk_xml, disks, guest_xml, started
+from sweep.hosts import Hosts
 
 from events.run import Run
 from libvirt_amqp.objects import Identity
-from sweep.guests import boot_disk, disk_xml, disks, guest_xml, started
-from sweep.hosts import Hosts
 
 START_PAUSED = 1
 LIVE = 1
@@ -86,7 +86,9 @@ async def jobs(run: Run, hosts: Hosts) -> None:
     await _both(run, domain, path, "COPY", "READY")
     await run.ok(domain, "virDomainBlockJobAbort", disk="vda")
     await _both(run, domain, path, "COPY", "CANCELED")
-    await run.ok(domain, "virDomainSnapshotCreateXML", xmlDesc=SNAPSHOT_XML.format("top"), flags=DISK_ONLY | NO_METADATA)
+    await run.ok(
+        domain, "virDomainSnapshotCreateXML", xmlDesc=SNAPSHOT_XML.format("top"), flags=DISK_ONLY | NO_METADATA
+    )
     await run.ok(domain, "virDomainBlockCommit", disk="vda", flags=ACTIVE)
     await _both(run, domain, f"{path}.top", "ACTIVE_COMMIT", "READY")
     await run.ok(domain, "virDomainBlockJobAbort", disk="vda", flags=PIVOT)

@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 from guests import emulator
-
-from events.run import Run
 from sweep.guests import boot_disk, disk_xml, guest_xml, started
 from sweep.hosts import Hosts
+
+from events.run import Run
 
 HMP = 1
 """VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP."""

@@ -3,13 +3,13 @@
 import asyncio
 
 from guests import udev
-
-from events.run import Run
 from sweep.binary import as_bytes
 from sweep.hosts import Hosts
 from sweep.recipes.network import XML as NETWORK_XML
 from sweep.recipes.node_device import HBA_XML
 from sweep.recipes.storage import POOL_XML
+
+from events.run import Run
 
 SECRET_XML = "<secret ephemeral='yes' private='no'><usage type='volume'><volume>/seen.img</volume></usage></secret>"
 

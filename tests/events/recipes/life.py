@@ -5,12 +5,13 @@ import os
 import signal
 from pathlib import Path
 
-from events.run import Run
-from libvirt_amqp.objects import Identity
 from sweep.guests import RUNNING, becomes, disk_xml, disks, guest_xml, started
 from sweep.hosts import Hosts
 from sweep.recipes.domain_jobs import MOVE
 from sweep.recipes.domain_life import TEST_XML
+
+from events.run import Run
+from libvirt_amqp.objects import Identity
 
 PAUSED = 1
 RESTORE_PAUSED = 4

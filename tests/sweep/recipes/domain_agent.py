@@ -2,6 +2,7 @@
 
 from guests import agent as guest_agent
 from guests.boot import BootSector
+
 from sweep.guests import PMSUSPENDED, RUNNING, becomes, boot_disk, disk_xml, guest_xml, says, started
 from sweep.hosts import Hosts
 from sweep.sweep import Sweep
