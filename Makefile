@@ -33,9 +33,9 @@ catalogue: ## extract libvirt's API anew from the installed libvirt-dev, and wri
 	@$(PYTHON) scripts/extract_descriptions.py
 	@$(PYTHON) scripts/make_api_pages.py
 
-coverage: ## call every function, and write what came of it to docs/coverage.md
+coverage: ## call every function and provoke every event, and write what came of it to docs/coverage.md and docs/events.md
 	@scripts/install agent broker qemu
-	@WRITE_COVERAGE=yes $(PYTHON) -m pytest tests/sweep/test_every_function.py
+	@WRITE_COVERAGE=yes $(PYTHON) -m pytest tests/sweep/test_every_function.py tests/qemu/test_every_event.py
 
 clean: ## remove what `make install` made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,5 +1,6 @@
 """The catalogue of events: every id that the installed binding knows, under virsh's name, with C's field names."""
 
+import base64
 from typing import Any
 
 import libvirt
@@ -31,11 +32,12 @@ class Kind:
         known = self._fields or ()
         fields = (*known, *(f"arg{i}" for i in range(len(values) - len(known))))
         data = {field: _plain(value) for field, value in zip(fields, values, strict=False)}
+        if "subject" in known:  # of a graphics event: a list of (type, name)
+            data["subject"] = [dict(zip(("type", "name"), pair, strict=False)) for pair in data["subject"]]
         if self._lifecycle is not None:
             detail = self._details.get(data["event"], {}).get(data["detail"])
             return data | {"names": {"event": self._lifecycle.get(data["event"]), "detail": detail}}
-        names = {field: of_enum.get(data[field]) for field, of_enum in self._names.items() if field in data}
-        return data | {"names": names}
+        return data | {"names": {field: _name(names, data.get(field)) for field, names in self._names.items()}}
 
     def words(self, values: tuple[Any, ...]) -> tuple[str, ...]:
         """Return the last word, or two words for a lifecycle event, of the routing key."""
@@ -56,10 +58,17 @@ def kinds(catalogue: Catalogue) -> list[Kind]:
     ]
 
 
+def _name(names: dict[int, str], value: Any) -> str | None:
+    """Return the name of an enum's value; a newer binding may give what is no number."""
+    return names.get(value) if isinstance(value, int) else None
+
+
 def _plain(value: Any) -> Any:
-    """Return what the binding gives as JSON: the subject of a graphics event is a list of (type, name)."""
+    """Return what the binding gives as JSON, whatever a newer one gives: an event is not lost for its sake."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, dict):
-        return unsigned(value)
+        return unsigned({str(name): _plain(member) for name, member in value.items()})
     if isinstance(value, list | tuple):
-        return [dict(zip(("type", "name"), item, strict=False)) if isinstance(item, tuple) else item for item in value]
-    return value
+        return [_plain(item) for item in value]
+    return {"$base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else repr(value)

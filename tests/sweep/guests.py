@@ -15,12 +15,12 @@ RUNNING, PAUSED, SHUTOFF, PMSUSPENDED = 1, 3, 5, 7
 """Of virDomainState."""
 
 
-def guest_xml(name: str, devices: str = "", more: str = "", memory: int = 16) -> str:
-    """One or two CPUs by TCG; `memory` in MiB; `more` stands beside the devices."""
+def guest_xml(name: str, devices: str = "", more: str = "", memory: int = 16, cpu: str = "") -> str:
+    """One or two CPUs by TCG; `memory` in MiB; `more` stands beside the devices, `cpu` beside the CPU's model."""
     return f"""<domain type='qemu'>
   <name>{name}</name><memory unit='MiB'>{memory}</memory><vcpu current='1'>2</vcpu>
   <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>
-  <cpu mode='custom' match='exact'><model>qemu64</model></cpu>{more}
+  <cpu mode='custom' match='exact'><model>qemu64</model>{cpu}</cpu>{more}
   <devices><controller type='usb' model='piix3-uhci'/>{devices}</devices>
 </domain>"""
 

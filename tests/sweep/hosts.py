@@ -27,6 +27,8 @@ class Hosts(NamedTuple):
     qemu2_uri: str
     folder: Path
     """What QEMU can write to."""
+    privileged: PrivilegedLibvirtd
+    """Behind `system`."""
 
 
 @asynccontextmanager
@@ -42,7 +44,7 @@ async def every_host(broker_url: str) -> AsyncIterator[Hosts]:
             settings = {"host": host, "uri": uri, "broker_url": broker_url, "state_dir": folder / "state" / host}
             await stack.enter_async_context(running(Settings(**settings, access="full", secrets=True)))
             await answering(broker_url, host)
-        yield Hosts(*(Address(host, "connect") for host in uris), second.uri, folder)
+        yield Hosts(*(Address(host, "connect") for host in uris), second.uri, folder, system)
 
 
 @contextmanager

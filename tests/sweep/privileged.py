@@ -47,6 +47,12 @@ class PrivilegedLibvirtd(PrivateLibvirtd):
         """The URI of its drivers."""
         return f"qemu+unix:///system?socket={self.socket}"
 
+    @property
+    def pid(self) -> int:
+        """A process in its namespaces: itself."""
+        assert self._process is not None
+        return self._process.pid
+
     def _command(self) -> list[str | Path]:
         namespaces = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--propagation", "private"]
         return [*namespaces, "sh", "-c", SET_UP, self._path, PROGRAM, "-t", "0"]
@@ -59,6 +65,7 @@ class PrivilegedLibvirtd(PrivateLibvirtd):
         self._write("etc/libvirt/libvirtd.conf", settings)
         self._write("etc/libvirt/qemu.conf", 'stdio_handler = "file"\ncgroup_controllers = [ ]\nnamespaces = [ ]\n')
         self._write("etc/passwd", USERS)
+        self._write("run/udev/control", "")  # without it nobody listens to udevd
         self._write("etc/group", GROUPS)
         self._write(f"lib/dnsmasq/{LEASED_BRIDGE}.status", json.dumps([LEASE]))
         for name, value in KSM.items():

@@ -1,7 +1,8 @@
 """Domains: what a guest's agent answers, and a guest that goes to sleep."""
 
-from sweep import guest_agent
-from sweep.boot import BootSector
+from guests import agent as guest_agent
+from guests.boot import BootSector
+
 from sweep.guests import PMSUSPENDED, RUNNING, becomes, boot_disk, disk_xml, guest_xml, says, started
 from sweep.hosts import Hosts
 from sweep.sweep import Sweep

@@ -1,9 +1,9 @@
 """Domains: what happens to their disks while they run."""
 
 from conftest import eventually
+from guests.boot import BootSector
 
 from libvirt_amqp.objects import Identity
-from sweep.boot import BootSector
 from sweep.guests import boot_disk, disk_xml, disks, guest_xml, says, started
 from sweep.hosts import Hosts
 from sweep.sweep import Sweep

@@ -1,0 +1,1 @@
+"""Every event of libvirt, provoked on a real driver and seen by a subscriber."""
