@@ -6,13 +6,15 @@ and sends again, in order and under the same identity, every event that the one 
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
 
+from app.outbox import Outbox
+from app.outgoing import Event
 from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, QueueHeld, describe, keep_linked, open_link
 from libvirt_amqp.errors import CallError
 from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, Address, encode_word
@@ -24,7 +26,9 @@ log = structlog.get_logger()
 PREFETCH = 256
 WINDOW = 2000
 """Events on their way to the broker without a confirm."""
-OUTBOX_LIMIT = 100_000
+CONFIRM_SECONDS = 30.0
+"""After so long without any confirm, while some are due and the broker is not blocked, it has forgotten them."""
+LOOK_SECONDS = 1.0
 UNSENT_REPLIES = 10_000
 BLOCKED_BYTES = 8 * 1024 * 1024
 """Samples are dropped, not queued, while this much waits for a socket that does not drain."""
@@ -35,72 +39,6 @@ EVENT_PROPERTIES = Properties(EVENT_CONTENT_TYPE, persistent=True)
 
 class HostTaken(Exception):
     """Another agent, which is alive, serves this host's name."""
-
-
-class Event(NamedTuple):
-    """One event on its way: `sequence` is its number within the epoch."""
-
-    sequence: int
-    key: str
-    body: bytes
-    is_news: bool = False
-    """The agent's own: rare, and the news of a loss must not cause one."""
-
-
-@dataclass
-class Lost:
-    """A range of events that were given a sequence and then had no room."""
-
-    first: int
-    last: int
-    count: int
-
-
-class Outbox:
-    """Events in order: waiting to be sent, or sent and not confirmed.  The oldest goes when the bound is reached."""
-
-    def __init__(self, limit: int = OUTBOX_LIMIT) -> None:
-        self._limit = limit
-        self.waiting: deque[Event] = deque()
-        self.unconfirmed: deque[Event] = deque()
-        self.lost: Lost | None = None
-        self.lost_total = 0
-
-    def __len__(self) -> int:
-        return len(self.waiting) + len(self.unconfirmed)
-
-    def append(self, event: Event) -> None:
-        """Keep an event; makes room, and remembers for whom, when there is none."""
-        if len(self) >= self._limit and self.waiting and not event.is_news:
-            self._drop(self.waiting.popleft().sequence)
-        self.waiting.append(event)
-
-    def next(self) -> Event:
-        """Return the next event to send, from now on unconfirmed."""
-        event = self.waiting.popleft()
-        self.unconfirmed.append(event)
-        return event
-
-    def confirm(self) -> None:
-        """Forget the oldest unconfirmed event: the broker has it."""
-        self.unconfirmed.popleft()
-
-    def rewind(self) -> None:
-        """Let everything unconfirmed be sent again, in order."""
-        self.waiting.extendleft(reversed(self.unconfirmed))
-        self.unconfirmed.clear()
-
-    def take_lost(self) -> Lost | None:
-        """Return what was lost since the last time, if there is room to tell it."""
-        lost, self.lost = self.lost, None
-        return lost
-
-    def _drop(self, number: int) -> None:
-        self.lost_total += 1
-        if self.lost is None:
-            self.lost = Lost(number, number, 0)
-        self.lost.last = number
-        self.lost.count += 1
 
 
 class Session(NamedTuple):
@@ -115,7 +53,7 @@ class Session(NamedTuple):
 class Bus:
     """Publishes and receives for one host.  Every method but `run` and `flush` returns at once, connected or not."""
 
-    def __init__(self, url: str, instance: str, receive: Callable[[Delivery], None]) -> None:
+    def __init__(self, url: str, instance: str, receive: Callable[[Delivery], None], outbox: Outbox) -> None:
         self._url = url
         self._instance = instance
         self._receive = receive
@@ -124,19 +62,17 @@ class Bus:
         self._was_linked = False
         self._told = ""
         self._unsent: deque[tuple[str, str | None, bytes]] = deque(maxlen=UNSENT_REPLIES)
-        self.outbox = Outbox()
+        self._confirmed_at = 0.0
+        self.outbox = outbox
+        outbox.on_ready = self._pump
         self.refused = 0
         """Events that a full queue behind the exchange did not take."""
         self.linked = asyncio.Event()
 
-    async def run(self, host: str, on_linked: Callable[[], None]) -> None:
+    async def run(self, host: str) -> None:
         """Serve `host` for ever.  Raises HostTaken when another agent does so already and we never did."""
         self._host = host
-
-        async def session(link: Link) -> None:
-            await self._run_session(link, on_linked)
-
-        await keep_linked(self._url, f"libvirt-amqp {host}", session, self._say)
+        await keep_linked(self._url, f"libvirt-amqp {host}", self._run_session, self._say)
 
     def publish_event(self, event: Event) -> None:
         """Keep an event until the broker has confirmed it, and send it as soon as its turn has come."""
@@ -173,8 +109,13 @@ class Bus:
                 await self._session.requests.unbind(self._queue(), RPC, key)
 
     async def flush(self) -> None:
-        """Wait until every event is confirmed and every reply is with the socket, or the broker is gone."""
-        while self._session is not None and len(self.outbox):
+        """Wait until every event is confirmed and every reply is with the socket, or the broker is gone.
+
+        A broker that takes nothing for now (a memory alarm) is not waited for when the events are on disk.
+        """
+        while (session := self._session) is not None and len(self.outbox):
+            if self.outbox.is_safe and await session.link.is_blocked():
+                return
             await asyncio.sleep(0.01)
         if self._session is not None:
             await self._session.plain.flush()
@@ -185,7 +126,7 @@ class Bus:
     def _bindings(self) -> tuple[str, str]:
         return f"{encode_word(self._host)}.#", f"{ANY}.connect.*"
 
-    async def _run_session(self, link: Link, on_linked: Callable[[], None]) -> None:
+    async def _run_session(self, link: Link) -> None:
         requests = await link.channel(prefetch=PREFETCH)
         events = await link.channel(pipelined=True)
         for exchange in (EVENTS, STATS, RPC):
@@ -202,9 +143,8 @@ class Bus:
         self._session = Session(link, requests, requests.outlet, events.outlet)
         try:
             self._begin(link)
-            on_linked()
             await requests.consume(self._queue(), self._receive)
-            reason = await link.lost
+            reason = await self._until_lost(link)
         finally:
             self._session = None
             self.linked.clear()
@@ -218,7 +158,22 @@ class Bus:
         while self._unsent:
             self.reply(*self._unsent.popleft())
         self.linked.set()
+        self.outbox.tell_lost()
         self._pump()
+
+    async def _until_lost(self, link: Link) -> str:
+        """Wait for the end of the link, and end it when the broker has forgotten to confirm: it is all sent again.
+
+        A memory or disk alarm is no such case: the broker says that it is blocked, and another connection would be
+        blocked as well, at its first event, which would be a repeat.
+        """
+        self._confirmed_at = time.monotonic()
+        while not (await asyncio.wait({link.lost}, timeout=LOOK_SECONDS))[0]:
+            if not self.outbox.unconfirmed or await link.is_blocked():
+                self._confirmed_at = time.monotonic()
+            elif time.monotonic() - self._confirmed_at > CONFIRM_SECONDS:
+                link.fail(f"no confirm for {CONFIRM_SECONDS:.0f} s")
+        return link.lost.result()
 
     async def _wait_or_give_up(self) -> None:
         """Find out who holds the host's queue: an agent that answers, or the remains of a connection of ours."""
@@ -263,6 +218,7 @@ class Bus:
             session.events.publish_confirmed(EVENTS, event.key, event.body, EVENT_PROPERTIES, self._on_confirm)
 
     def _on_confirm(self, taken: bool) -> None:  # noqa: FBT001 (the shape of wire.Confirmed)
+        self._confirmed_at = time.monotonic()
         self.outbox.confirm()
         if not taken:
             self.refused += 1

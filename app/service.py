@@ -18,6 +18,8 @@ from app.handlers.calling import newer_functions
 from app.handlers.dispatcher import Dispatcher
 from app.handlers.repeats import Repeats
 from app.hypervisor import ConnectionDied, Facts, Hypervisor
+from app.journal import Journal
+from app.outbox import Outbox
 from app.pollers.heartbeat import Heartbeat, versions
 from app.pollers.schedule import every
 from app.pollers.statistics import Statistics
@@ -40,6 +42,7 @@ class Agent:
         self.host = ""
         self._directory = settings.state_path
         self._state = state.begin(self._directory)
+        self._journal = Journal(self._directory, self.instance)
         self._hypervisor = Hypervisor(settings.uri, read_only=settings.access != "full")
         self._bus: Bus | None = None
         self._stream: Stream | None = None
@@ -61,11 +64,13 @@ class Agent:
             secrets=self._settings.secrets,
             epoch=self._state.epoch,
         )
-        bus = self._bus = Bus(url, self.instance, self._receive)
+        outbox = Outbox(self._journal, int(self._settings.outbox_max_mib * 2**20))
+        bus = self._bus = Bus(url, self.instance, self._receive, outbox)
         api = catalogue.load()
         if newer := newer_functions(api):
             log.warning("functions_not_in_catalogue", catalogue=api.libvirt, functions=newer)
         self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
+        outbox.on_lost = self._stream.tell_lost
         self._dispatcher = Dispatcher(
             self.host,
             self._hypervisor,
@@ -89,7 +94,7 @@ class Agent:
         statistics = Statistics(self._hypervisor, self.host, epoch, interval, api, bus.publish_sample)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(bus.run(self.host, self._on_linked), name="bus")
+                tasks.create_task(bus.run(self.host), name="bus")
                 await bus.linked.wait()
                 tasks.create_task(every(settings.heartbeat_interval, "heartbeat", heartbeat.beat), name="heartbeat")
                 tasks.create_task(every(interval, "statistics", statistics.beat), name="statistics")
@@ -112,6 +117,7 @@ class Agent:
         self.ended.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await self.ended
+        await self._journal.close()
         unfinished = self._hypervisor.open_calls
         await self._hypervisor.close()
         log.info("agent_stopped", unfinished_calls=unfinished, unsent_events=len(self._bus.outbox) if self._bus else 0)
@@ -139,11 +145,6 @@ class Agent:
     def _receive(self, delivery: Any) -> None:
         if self._dispatcher is not None:
             self._dispatcher.receive(delivery)
-
-    def _on_linked(self) -> None:
-        """The broker is there: tell what had no room meanwhile."""
-        if self._bus is not None and self._stream is not None and (lost := self._bus.outbox.take_lost()):
-            self._stream.tell_lost(lost)
 
     def _on_libvirt_found(self, facts: Facts) -> None:
         log.info(
