@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ import libvirt
 import pytest
 from conftest import Start, answering, eventually, hearing
 from private_rabbitmq import PrivateRabbitMQ
+from pydantic import SecretStr
 from yarl import URL
 
 from app import bus
 from app.journal import FILE
+from app.service import running
+from app.settings import Settings
 from libvirt_amqp.client import Message
 
 log = logging.getLogger(__name__)
@@ -214,11 +217,15 @@ class Forgetful:
 
 
 async def test_a_confirm_that_never_comes_is_no_loss(
-    broker_url: str, start_agent: Start, monkeypatch: pytest.MonkeyPatch
+    broker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = Forgetful(broker_url)
-    async with proxy.running() as url, hearing(broker_url, "h1.#") as heard:
-        agent = await start_agent("h1", broker_url=url)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(proxy.running())
+        heard = await stack.enter_async_context(hearing(broker_url, "h1.#"))
+        settings = Settings(broker_url=SecretStr(url), host="h1", uri="test:///default", state_dir=tmp_path)
+        agent = await stack.enter_async_context(running(settings))
+        await answering(broker_url, "h1")
         proxy.forgets = False
         monkeypatch.setattr(bus, "CONFIRM_SECONDS", 1.0)
         await asyncio.to_thread(cause, 20)
