@@ -15,10 +15,11 @@ import structlog
 
 from app.outbox import Outbox
 from app.outgoing import Event
-from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, QueueHeld, describe, keep_linked, open_link
+from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, QueueHeld, keep_linked, open_link
 from libvirt_amqp.errors import CallError
 from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, Address, encode_word
 from libvirt_amqp.messages import CALL_CONTENT_TYPE, EVENT_CONTENT_TYPE, read_reply, request
+from libvirt_amqp.url import describe
 from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties
 
 log = structlog.get_logger()
@@ -101,8 +102,8 @@ class Bus:
             self._session.requests.outlet.ack(delivery.tag)
 
     async def stop_requests(self) -> None:
-        """Let the broker return new requests to their senders from now on."""
-        if self._session is None:
+        """Let the broker return new requests to their senders from now on; one that is blocked would not hear it."""
+        if self._session is None or await self._session.link.is_blocked():
             return
         with contextlib.suppress(BrokerUnavailable):
             for key in self._bindings():
@@ -201,12 +202,21 @@ class Bus:
             properties = Properties(CALL_CONTENT_TYPE, reply_to=queue)
             body = request("ping", {}, call_id=1)
             channel.outlet.publish(RPC, Address(self._host, "agent").key("ping"), body, properties)
-            result = read_reply(await asyncio.wait_for(answer, HOLDER_ANSWERS_WITHIN))
-            return None if result["instance"] == self._instance else f"instance {result['instance']}"
-        except (TimeoutError, CallError):
+            return self._who(await asyncio.wait_for(answer, HOLDER_ANSWERS_WITHIN))
+        except TimeoutError:
             return None
         finally:
             await link.close()
+
+    def _who(self, answer: bytes) -> str | None:
+        """Return who answered a ping; None when it is ourselves, or an agent that cannot serve (it stops)."""
+        try:
+            instance = read_reply(answer)["instance"]
+        except CallError:
+            return None
+        except (ValueError, TypeError, LookupError):  # nothing binds the holder to answer as an agent does
+            return "somebody who is no agent"
+        return None if instance == self._instance else f"instance {instance}"
 
     def _pump(self) -> None:
         """Send what waits, as far as the window reaches."""

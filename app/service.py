@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import libvirt
 import structlog
 
 from app import state
@@ -25,8 +26,8 @@ from app.pollers.schedule import every
 from app.pollers.statistics import Statistics
 from app.settings import Settings
 from libvirt_amqp import catalogue
-from libvirt_amqp.broker import describe
 from libvirt_amqp.errors import Busy, LibvirtLost
+from libvirt_amqp.url import describe
 
 log = structlog.get_logger()
 
@@ -69,8 +70,8 @@ class Agent:
         api = catalogue.load()
         if newer := newer_functions(api):
             log.warning("functions_not_in_catalogue", catalogue=api.libvirt, functions=newer)
-        self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
-        outbox.on_lost = self._stream.tell_lost
+        stream = self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
+        outbox.on_lost = stream.tell_lost
         self._dispatcher = Dispatcher(
             self.host,
             self._hypervisor,
@@ -81,8 +82,8 @@ class Agent:
             Repeats(self._directory if kept else None),
             self._settings.max_request_bytes,
         )
-        self._stream.announce("started", {"versions": versions(self._hypervisor), "instance": self.instance})
-        self._hypervisor.watch(self._stream.register, self._on_libvirt_found, self._on_libvirt_lost)
+        stream.announce("started", {"versions": versions(self._hypervisor), "instance": self.instance})
+        self._hypervisor.watch(stream.register, self._on_libvirt_found, self._on_libvirt_lost)
         await self._serve(bus, api)
 
     async def _serve(self, bus: Bus, api: catalogue.Catalogue) -> None:
@@ -112,7 +113,7 @@ class Agent:
             await self._within(grace, self._calls_ended())
             await self._dispatcher.streams.close(Busy("the agent is stopping"))
             self._dispatcher.close()
-            self._stream.announce("stopping", {"instance": self.instance})
+            self._stream.close({"instance": self.instance})
             await self._within(grace, self._bus.flush())
         self.ended.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -127,7 +128,7 @@ class Agent:
         while True:
             try:
                 return str(await self._hypervisor.call(lambda connection: connection.getHostname()))
-            except (LibvirtLost, ConnectionDied) as error:
+            except (LibvirtLost, ConnectionDied, libvirt.libvirtError) as error:
                 if told != str(error):
                     told = str(error)
                     log.warning("host_name_unknown", reason=told, remedy="waiting for libvirt; HOST can be set")
