@@ -268,3 +268,18 @@ async def test_a_stop_during_a_memory_alarm_is_quick_and_loses_nothing(
         await asyncio.to_thread(own_broker.ctl, "set_vm_memory_high_watermark", "0.6")
         await eventually(lambda: written in {m.body["id"] for m in heard.events}, 30)
         await again.end(signal.SIGTERM)
+
+
+async def test_an_epoch_is_later_than_the_last_one_also_without_the_file_of_the_state(
+    broker_url: str, tmp_path: Path
+) -> None:
+    """As when the clock was set back: the last run's epoch lies in the future."""
+    (tmp_path / "state.json").write_text('{"host": "h1", "epoch": 9000000000}')
+    settings = Settings(broker_url=SecretStr(broker_url), host="h1", uri="test:///default", state_dir=tmp_path)
+    async with hearing(broker_url, "h1.#") as heard:
+        for _ in range(2):
+            async with running(settings):
+                await answering(broker_url, "h1")
+            (tmp_path / "state.json").unlink()
+        epochs = [m.body["id"].partition("-")[0] for m in await heard.of_type("agent.started", 2)]
+        assert epochs == ["9000000001", "9000000002"]
