@@ -50,7 +50,7 @@ class Eventful:
         await asyncio.to_thread(self.process.wait, 30)
 
     def said(self, event: str) -> list[dict[str, Any]]:
-        lines = map(json.loads, self.log.read_text().splitlines())
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
     def last_on_disk(self) -> str | None:
