@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import libvirt
 import structlog
 
-from app.bus import Event, Lost
 from app.events.kinds import Kind, kinds
 from app.hypervisor import identity
+from app.outgoing import Event, Lost
 from libvirt_amqp.catalogue import Catalogue
 from libvirt_amqp.keys import Address
 from libvirt_amqp.messages import cloud_event, sequence, timestamp
@@ -105,10 +105,8 @@ class Stream:
         self.announce("libvirt-lost", {"reason": reason})
 
     def tell_lost(self, lost: Lost) -> None:
-        """Tell that events were given a sequence and then had no room."""
-        first, last = sequence(self._epoch, lost.first), sequence(self._epoch, lost.last)
-        data = {"reason": "outbox-full", "first": first, "last": last, "count": lost.count, "from": None, "to": None}
-        self.announce("gap", data)
+        """Tell that events were given a sequence and then were lost; it may have been that of a former epoch."""
+        self.announce("gap", {**vars(lost), "from": None, "to": None})
 
     def _callback(self, kind: Kind) -> Callable[..., None]:
         def heard(_connection: libvirt.virConnect, source: Any, *values: Any) -> None:
@@ -166,7 +164,7 @@ class Stream:
         self._previous[subject] = event_id
         if len(self._previous) > REMEMBERED_OBJECTS:
             del self._previous[next(iter(self._previous))]
-        self._publish(Event(number, address.key(*words), body, is_news=address.cls == "agent"))
+        self._publish(Event(event_id, address.key(*words), body, is_news=address.cls == "agent"))
 
 
 def _say_unreadable(kind: str, error: str) -> None:
