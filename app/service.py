@@ -23,8 +23,8 @@ from app.pollers.schedule import every
 from app.pollers.statistics import Statistics
 from app.settings import Settings
 from libvirt_amqp import catalogue
-from libvirt_amqp.broker import describe
 from libvirt_amqp.errors import Busy, LibvirtLost
+from libvirt_amqp.url import describe
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Agent:
         api = catalogue.load()
         if newer := newer_functions(api):
             log.warning("functions_not_in_catalogue", catalogue=api.libvirt, functions=newer)
-        self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
+        stream = self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
         self._dispatcher = Dispatcher(
             self.host,
             self._hypervisor,
@@ -76,11 +76,11 @@ class Agent:
             Repeats(self._directory if kept else None),
             self._settings.max_request_bytes,
         )
-        self._stream.announce("started", {"versions": versions(self._hypervisor), "instance": self.instance})
-        self._hypervisor.watch(self._stream.register, self._on_libvirt_found, self._on_libvirt_lost)
-        await self._serve(bus, api)
+        stream.announce("started", {"versions": versions(self._hypervisor), "instance": self.instance})
+        self._hypervisor.watch(stream.register, self._on_libvirt_found, self._on_libvirt_lost)
+        await self._serve(bus, stream, api)
 
-    async def _serve(self, bus: Bus, api: catalogue.Catalogue) -> None:
+    async def _serve(self, bus: Bus, stream: Stream, api: catalogue.Catalogue) -> None:
         settings, epoch = self._settings, self._state.epoch
         heartbeat = Heartbeat(
             self._hypervisor, self.host, epoch, settings.heartbeat_interval, self._health, bus.publish_sample
@@ -89,7 +89,7 @@ class Agent:
         statistics = Statistics(self._hypervisor, self.host, epoch, interval, api, bus.publish_sample)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(bus.run(self.host, self._on_linked), name="bus")
+                tasks.create_task(bus.run(self.host, stream.tell_lost), name="bus")
                 await bus.linked.wait()
                 tasks.create_task(every(settings.heartbeat_interval, "heartbeat", heartbeat.beat), name="heartbeat")
                 tasks.create_task(every(interval, "statistics", statistics.beat), name="statistics")
@@ -139,11 +139,6 @@ class Agent:
     def _receive(self, delivery: Any) -> None:
         if self._dispatcher is not None:
             self._dispatcher.receive(delivery)
-
-    def _on_linked(self) -> None:
-        """The broker is there: tell what had no room meanwhile."""
-        if self._bus is not None and self._stream is not None and (lost := self._bus.outbox.take_lost()):
-            self._stream.tell_lost(lost)
 
     def _on_libvirt_found(self, facts: Facts) -> None:
         log.info(

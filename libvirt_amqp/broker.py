@@ -19,9 +19,9 @@ from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import AMQPError, ChannelLockedResource, ConnectionNotAllowed, DeliveryError
 from pamqp.commands import Basic
-from yarl import URL
 
 from libvirt_amqp.decoding import be_tolerant
+from libvirt_amqp.url import describe, parse_url
 from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties, deliver_directly
 
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
@@ -55,12 +55,6 @@ class Delivery:
     redelivered: bool
     reply_to: str | None
     correlation_id: str | None
-
-
-def describe(url: str) -> str:
-    """Return where a URL points, without user and password, fit for a log line."""
-    parsed = URL(url)
-    return f"{parsed.scheme}://{parsed.host}:{parsed.port or (5671 if parsed.scheme == 'amqps' else 5672)}{parsed.path}"
 
 
 class Link:
@@ -97,12 +91,18 @@ class Link:
         """Close the outlet together with the link."""
         self._outlets.append(outlet)
 
+    def let_go(self, channel: AbstractChannel, outlet: Outlet) -> None:
+        """Survive the loss of a channel from now on."""
+        outlet.close()
+        self._outlets.remove(outlet)
+        channel.close_callbacks.discard(self._on_closed)
+
     async def close(self) -> None:
         """Close the connection in good order."""
         self.fail("closed")
         for outlet in self._outlets:
             outlet.close()
-        with contextlib.suppress(AMQPError, OSError, asyncio.CancelledError, RuntimeError):
+        with contextlib.suppress(BrokerUnavailable), _broker_errors():
             await asyncio.wait_for(self._connection.close(), CONNECT_TIMEOUT)
 
     def fail(self, reason: str) -> None:
@@ -124,6 +124,14 @@ class Channel:
         self.outlet: Outlet = ConfirmedOutlet(underlay) if pipelined else Outlet(underlay)
         link.add_outlet(self.outlet)
 
+    async def close(self) -> None:
+        """Close the channel alone, and with it its consumer; what still comes is dropped."""
+        self.link.let_go(self.topology, self.outlet)
+        deliver_directly(self._underlay, lambda _message: None)
+        if not self.link.lost.done():
+            with contextlib.suppress(BrokerUnavailable), _broker_errors():
+                await asyncio.wait_for(self.topology.close(), CONNECT_TIMEOUT)
+
     async def declare_exchange(self, name: str) -> None:
         """Declare one of the contract's durable topic exchanges."""
         with _broker_errors():
@@ -131,13 +139,12 @@ class Channel:
 
     async def declare_queue(self, name: str | None = None) -> str:
         """Declare a queue exclusive to this connection; returns its name.  QueueHeld when another one has it."""
-        try:
-            queue = await self.topology.declare_queue(name, exclusive=True, auto_delete=name is None)
-        except (ChannelLockedResource, ConnectionNotAllowed) as error:
-            # RabbitMQ closes the channel (405), Broker-J the whole connection (530).
-            raise QueueHeld(str(error)) from error
-        except (AMQPError, OSError) as error:
-            raise BrokerUnavailable(str(error)) from error
+        with _broker_errors():
+            try:
+                queue = await self.topology.declare_queue(name, exclusive=True, auto_delete=name is None)
+            except (ChannelLockedResource, ConnectionNotAllowed) as error:
+                # RabbitMQ closes the channel (405), Broker-J the whole connection (530).
+                raise QueueHeld(str(error)) from error
         return queue.name
 
     async def bind(self, queue: str, exchange: str, key: str) -> None:
@@ -202,27 +209,24 @@ def _broker_errors() -> Iterator[None]:
     """Translate everything the libraries raise about the broker into one error."""
     try:
         yield
-    except DeliveryError:
+    except (DeliveryError, BrokerUnavailable):
         raise
     except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
         raise BrokerUnavailable(str(error) or type(error).__name__) from error
-
-
-def _parse(url: str) -> URL:
-    """Read a broker's URL.  Raises BrokerUnavailable."""
-    with contextlib.suppress(ValueError):
-        target = URL(url)
-        if target.scheme in {"amqp", "amqps"} and target.host and target.port != 0:
-            return target
-    raise BrokerUnavailable(
-        "the broker's URL needs the form amqp://user:password@host:port/vhost, or amqps://; "
-        "what is special in a user or password is percent-encoded",
-    )
+    except asyncio.CancelledError as error:
+        # aiormq cancels what waits for an answer when the connection breaks; a cancellation of ours is counted.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerUnavailable("connection lost") from error
 
 
 async def open_link(url: str, name: str) -> Link:
     """Connect; `name` is what the broker's administrator sees.  Raises BrokerUnavailable, without the password."""
-    target = _parse(url)
+    try:
+        target = parse_url(url)
+    except ValueError as error:
+        raise BrokerUnavailable(f"the broker's URL {error}") from error
     if "heartbeat" not in target.query:
         target = target.update_query(heartbeat=HEARTBEAT)
     try:

@@ -66,6 +66,8 @@ async def test_every_failure_has_an_exit_code_and_one_line(broker_url: str) -> N
         ("call", "h1", "domain", "virDomainGetInfo"): (2, "domain/<name, uuid or id>"),
         ("call", "h1", "storage-vol/x", "virStorageVolGetInfo"): (2, "storage-vol/<name or uuid>/<name>"),
         ("--broker", "amqp://u:sekret@x:abc/", "ping", "h1"): (3, "amqp://"),
+        ("--broker", f"amqp://{'x' * 64}/", "ping", "h1"): (3, "host that can be looked up"),
+        ("--broker", f"amqp://{'x' * 64}/", "serve"): (2, "host that can be looked up"),
     }
     for arguments, (code, says) in failures.items():
         got, _, err = await cli(broker_url, *arguments)

@@ -15,10 +15,14 @@ import pytest
 from conftest import TEST_UUID, Start, answering, eventually, hearing
 from private_rabbitmq import PrivateRabbitMQ, free_port
 
+from app.bus import HostTaken
+from app.service import running
+from app.settings import Settings
 from libvirt_amqp.cli.watch import REFUSED_WITHIN_SECONDS
 from libvirt_amqp.client import Client, connect
 from libvirt_amqp.errors import CallError, ResultUnknown
-from libvirt_amqp.keys import Address
+from libvirt_amqp.keys import RPC, Address
+from libvirt_amqp.wire import Properties
 
 COMMAND = Path(sys.executable).parent / "libvirt-amqp"
 TEST = Address("p1", "domain", (TEST_UUID,))
@@ -206,3 +210,20 @@ async def test_an_agent_is_alive_within_a_second(spawn: Any, broker_url: str) ->
 
         await eventually(alive, 20)
     assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("answer", [b"hello", b"[]", b"7", b'{"jsonrpc":"2.0","id":1,"result":{}}', b'{"error":7}'])
+async def test_a_host_is_taken_by_whoever_answers_whatever_it_says(
+    broker_url: str, tmp_path: Path, answer: bytes
+) -> None:
+    async with connect(broker_url, "no agent") as holder:
+        channel = await holder._link.channel()
+        await channel.declare_exchange(RPC)
+        queue = await channel.declare_queue("libvirt.rpc.h9")
+        await channel.bind(queue, RPC, "h9.#")
+        properties = Properties("application/json")
+        await channel.consume(queue, lambda d: channel.outlet.publish("", d.reply_to, answer, properties), no_ack=True)
+        settings = Settings(broker_url=broker_url, uri="test:///default", host="h9", state_dir=tmp_path)
+        async with running(settings) as agent:
+            with pytest.raises(HostTaken, match="another agent serves host 'h9'"):
+                await asyncio.wait_for(agent.ended, 10)
