@@ -12,6 +12,8 @@ import structlog
 
 from app import state
 from app.bus import Bus
+from app.events.ledger import NothingKept
+from app.events.snapshot import Snapshots
 from app.events.stream import Stream
 from app.handlers.access import Access
 from app.handlers.calling import newer_functions
@@ -65,7 +67,7 @@ class Agent:
         api = catalogue.load()
         if newer := newer_functions(api):
             log.warning("functions_not_in_catalogue", catalogue=api.libvirt, functions=newer)
-        stream = self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
+        stream = self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event, NothingKept())
         self._dispatcher = Dispatcher(
             self.host,
             self._hypervisor,
@@ -73,11 +75,12 @@ class Agent:
             api,
             Access(full=self._settings.access == "full", secrets=self._settings.secrets),
             self._ping,
+            Snapshots(self.host, api, lambda: stream.sequence).take,
             Repeats(self._directory if kept else None),
             self._settings.max_request_bytes,
         )
-        stream.announce("started", {"versions": versions(self._hypervisor), "instance": self.instance})
-        self._hypervisor.watch(stream.register, self._on_libvirt_found, self._on_libvirt_lost)
+        stream.started({"versions": versions(self._hypervisor), "instance": self.instance})
+        self._hypervisor.watch(stream.register, stream.look, self._on_libvirt_found, self._on_libvirt_lost)
         await self._serve(bus, stream, api)
 
     async def _serve(self, bus: Bus, stream: Stream, api: catalogue.Catalogue) -> None:
@@ -86,7 +89,9 @@ class Agent:
             self._hypervisor, self.host, epoch, settings.heartbeat_interval, self._health, bus.publish_sample
         )
         interval = settings.stats_interval
-        statistics = Statistics(self._hypervisor, self.host, epoch, interval, api, bus.publish_sample)
+        statistics = Statistics(
+            self._hypervisor, self.host, epoch, interval, api, bus.publish_sample, stream.domains_seen
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(bus.run(self.host, stream.tell_lost), name="bus")
