@@ -167,14 +167,27 @@ class Ledger:
         self.unheard_since = since
         self._journal.keep(_UNHEARD, since.isoformat().encode() if since is not None else None)
 
+    def keep_again(self) -> None:
+        """Keep every row once more, for a journal that had to begin anew."""
+        for subject, entry in self._entries.items():
+            self._keep(subject, entry)
+        for cls in self._known:
+            self._journal.keep(cls, b"true")
+        if self._hypervisor is not None:
+            self._journal.keep(_HYPERVISOR, self._hypervisor)
+        self.unheard(self.unheard_since)
+
+    def _keep(self, subject: str, entry: Entry) -> None:
+        state = tuple(entry.state) if entry.state is not None else None  # orjson takes no subclass of a tuple
+        self._journal.keep(subject, orjson.dumps((entry.object, entry.last, state)))
+
     def _set(self, subject: str, entry: Entry) -> None:
         self._entries[subject] = entry
         self._gone.pop(subject, None)
         if entry.state is None and subject != "agent":
             self._forget_in_time(subject, entry)
         if subject in self._entries:
-            state = tuple(entry.state) if entry.state is not None else None  # orjson takes no subclass of a tuple
-            self._journal.keep(subject, orjson.dumps((entry.object, entry.last, state)))
+            self._keep(subject, entry)
 
     def _forget_in_time(self, subject: str, entry: Entry) -> None:
         if entry.last is None:

@@ -115,13 +115,18 @@ class Stream:
                 after_events(partial(self._hand_over, looked))
                 classes = _answer(looked, is_lost)
                 if not classes or is_lost(seconds):
-                    return
+                    break
+            log.info("compared", looks=number, unknown=listing.unknown)
         except libvirt.libvirtError as error:  # lost already: told by who waits for it
             log.info("not_compared", reason=str(error))
 
     def domains_seen(self, domains: list[tuple[Identity, int]], unread: set[str]) -> None:
         """On the loop: take the active domains and their states, as the poller reads them anyway."""
         self._comparison.second_look(self._host, domains, unread)
+
+    def keep_again(self) -> None:
+        """Write everything that has to outlive the process once more: the journal had to begin anew."""
+        self._ledger.keep_again()
 
     def started(self, data: dict[str, Any]) -> None:
         """Tell that a run begins, and what the one before had given last; null: nothing is known of one."""
