@@ -47,23 +47,6 @@ class Kept(Protocol):
         """Write a row; None: forget it."""
 
 
-class NothingKept:
-    """A journal in memory, as after the loss of STATE_DIR."""
-
-    former_sequence: str | None = None
-    former_alive: datetime | None = None
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    def keep(self, subject: str, row: bytes | None) -> None:
-        """Keep a row for the time of this object's life."""
-        if row is None:
-            self.kept.pop(subject, None)
-        else:
-            self.kept[subject] = row
-
-
 class State(NamedTuple):
     """What events tell of an object.  Existence alone is `persistent` for a secret, `active` for a node device."""
 

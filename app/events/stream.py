@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import libvirt
 import structlog
 
-from app.bus import Event, Lost
 from app.events.coalesce import Coalescer
 from app.events.compare import Comparison
 from app.events.heard import Heard
@@ -27,6 +26,7 @@ from app.events.kinds import Kind, kinds
 from app.events.ledger import CLASSES, Kept, Ledger
 from app.events.listing import Listing, list_objects
 from app.hypervisor import after_events, identity
+from app.outgoing import Event, Lost
 from libvirt_amqp.catalogue import Catalogue
 from libvirt_amqp.events import SOURCES, lifecycle_word
 from libvirt_amqp.keys import Address
@@ -159,10 +159,8 @@ class Stream:
         self.announce("libvirt-lost", {"reason": reason})
 
     def tell_lost(self, lost: Lost) -> None:
-        """Tell that events were given a sequence and then had no room."""
-        first, last = sequence(self._epoch, lost.first), sequence(self._epoch, lost.last)
-        data = {"reason": "outbox-full", "first": first, "last": last, "count": lost.count, "from": None, "to": None}
-        self.announce("gap", data)
+        """Tell that events were given a sequence and then were lost; it may have been that of a former epoch."""
+        self.announce("gap", {**vars(lost), "from": None, "to": None})
 
     def _callback(self, kind: Kind) -> Callable[..., None]:
         def heard(_connection: libvirt.virConnect, source: Any, *values: Any) -> None:
@@ -247,7 +245,7 @@ class Stream:
         body = cloud_event(address, kind, data, event_id=event_id, time=moment, extensions=extensions)
         self._number = number
         self._ledger.note(subject, data["object"], event_id, words, values)
-        self._publish(Event(number, address.key(*words), body, is_news=address.cls == "agent"))
+        self._publish(Event(event_id, address.key(*words), body, is_news=address.cls == "agent"))
 
 
 def _answer(looked: Looked, is_lost: Callable[[float], bool]) -> list[str]:
