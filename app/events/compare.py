@@ -79,6 +79,8 @@ class Comparison:
             self._ledger.now_known(cls)
         if is_last:
             self._suspects.clear()
+        if not self._suspects:
+            self._taken.clear()  # from now on whatever appears is news
         return sorted({subject.partition("/")[0] for subject in self._suspects})
 
     def second_look(self, host: str, domains: list[tuple[Identity, int]], unread: set[str]) -> None:
