@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import libvirt
 import structlog
 
 from app import state
@@ -117,7 +118,7 @@ class Agent:
             await self._within(grace, self._calls_ended())
             await self._dispatcher.streams.close(Busy("the agent is stopping"))
             self._dispatcher.close()
-            self._stream.announce("stopping", {"instance": self.instance})
+            self._stream.close({"instance": self.instance})
             await self._within(grace, self._bus.flush())
         self.ended.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -132,7 +133,7 @@ class Agent:
         while True:
             try:
                 return str(await self._hypervisor.call(lambda connection: connection.getHostname()))
-            except (LibvirtLost, ConnectionDied) as error:
+            except (LibvirtLost, ConnectionDied, libvirt.libvirtError) as error:
                 if told != str(error):
                     told = str(error)
                     log.warning("host_name_unknown", reason=told, remedy="waiting for libvirt; HOST can be set")

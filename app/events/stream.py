@@ -77,6 +77,7 @@ class Stream:
         self._lock = threading.Lock()
         self._heard: deque[Heard | Looked] = deque()
         self._wake_is_due = False
+        self._is_closed = False
 
     @property
     def sequence(self) -> str:
@@ -134,11 +135,16 @@ class Stream:
         self.announce("started", {**data, "former": self._ledger.former_sequence})
 
     def announce(self, name: str, data: dict[str, Any]) -> None:
-        """Publish the agent's own news: started, stopping, libvirt-lost, libvirt-found, gap."""
+        """Publish the agent's own news: started, libvirt-lost, libvirt-found, gap."""
         self._coalescer.flush()
         address = Address(self._host, "agent")
         data = {"object": {"class": "agent", "host": self._host}, **data}
         self._emit(address, (name,), f"agent.{name}", data, timestamp())
+
+    def close(self, data: dict[str, Any]) -> None:
+        """Publish that the agent is stopping, and nothing after it: it ends the numbers of this epoch."""
+        self.announce("stopping", data)
+        self._is_closed = True
 
     def libvirt_found(self, data: dict[str, Any]) -> None:
         """Tell that libvirt is there; after a loss or a restart also the time in which nobody listened."""
@@ -233,6 +239,8 @@ class Stream:
         *,
         found: bool = False,
     ) -> None:
+        if self._is_closed:
+            return
         number = self._number + 1
         event_id = sequence(self._epoch, number)
         subject = address.subject

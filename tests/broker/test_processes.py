@@ -31,13 +31,13 @@ TEST = Address("p1", "domain", (TEST_UUID,))
 class Process:
     """`libvirt-amqp serve` with its log in a file."""
 
-    def __init__(self, folder: Path, url: str, **settings: str) -> None:
+    def __init__(self, folder: Path, url: str, log: Path | None = None, **settings: str) -> None:
         values = {"BROKER_URL": url, "URI": "test:///default", "HOST": "p1", "ACCESS": "full", "STATE_DIR": str(folder)}
         values |= {"HEARTBEAT_INTERVAL": "0.5", "LOG_FORMAT": "json"} | settings
         environment = {f"LIBVIRT_AMQP_{name}": value for name, value in values.items()}
-        self.log = folder / "log"
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen([COMMAND, "serve"], env=os.environ | environment, stderr=log)
+        self.log = log or folder / "log"
+        with self.log.open("ab") as stderr:
+            self._process = subprocess.Popen([COMMAND, "serve"], env=os.environ | environment, stderr=stderr)
 
     @property
     def pid(self) -> int:
@@ -58,8 +58,8 @@ class Process:
 def spawn(tmp_path: Path, broker_url: str) -> Iterator[Any]:
     running: list[Process] = []
 
-    def start(url: str = broker_url, **settings: str) -> Process:
-        running.append(Process(tmp_path, url, **settings))
+    def start(url: str = broker_url, log: Path | None = None, **settings: str) -> Process:
+        running.append(Process(tmp_path, url, log, **settings))
         return running[-1]
 
     yield start
@@ -104,6 +104,38 @@ async def test_after_kill_9_the_next_run_serves_and_knows_what_it_cannot_know(
     await answering(broker_url, "p1")
     with pytest.raises(ResultUnknown):
         await client.call(TEST, "virDomainSuspend", idempotency_key="again")
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+async def test_an_agent_whose_log_is_on_a_full_disk_serves_and_ends_as_any_other(
+    spawn: Any, client: Client, log_format: str
+) -> None:
+    await _serves_and_ends(spawn(log=Path("/dev/full"), LOG_FORMAT=log_format), client)
+
+
+async def test_an_agent_whose_log_nobody_reads_any_more_serves_and_ends_as_any_other(
+    spawn: Any, client: Client, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    process = spawn(log=tmp_path / "pipe")
+    os.close(reader)
+    await _serves_and_ends(process, client)
+
+
+async def _serves_and_ends(process: Process, client: Client) -> None:
+    await eventually(lambda: _is_there(client))
+    for _ in range(20):
+        await client.call(TEST, "virDomainGetInfo", timeout=5)
+    process.signal(signal.SIGTERM)
+    assert await process.exit_code() == 0
+
+
+async def _is_there(client: Client) -> bool:
+    try:
+        return bool((await client.call(Address("p1", "agent"), "ping", timeout=1))["libvirt"]["connected"])
+    except CallError:
+        return False
 
 
 async def test_wrong_settings_are_one_line_and_exit_code_2(spawn: Any) -> None:
@@ -196,19 +228,11 @@ async def test_its_own_former_connection_is_not_mistaken_for_another_agent(broke
     assert not agent.ended.done()
 
 
-async def test_an_agent_is_alive_within_a_second(spawn: Any, broker_url: str) -> None:
+async def test_an_agent_is_alive_within_a_second(spawn: Any, client: Client) -> None:
     """Not a bench: only that nothing waits for a timeout at the start."""
     start = time.monotonic()
     spawn()
-    async with connect(broker_url) as client:
-
-        async def alive() -> bool:
-            try:
-                return bool(await client.call(Address("p1", "agent"), "ping", timeout=1))
-            except CallError:
-                return False
-
-        await eventually(alive, 20)
+    await eventually(lambda: _is_there(client), 20)
     assert time.monotonic() - start < 20
 
 
