@@ -13,6 +13,7 @@ import structlog
 
 from app import state
 from app.bus import Bus
+from app.events.snapshot import Snapshots
 from app.events.stream import Stream
 from app.handlers.access import Access
 from app.handlers.calling import newer_functions
@@ -72,7 +73,8 @@ class Agent:
         api = catalogue.load()
         if newer := newer_functions(api):
             log.warning("functions_not_in_catalogue", catalogue=api.libvirt, functions=newer)
-        stream = self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
+        stream = self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event, self._journal)
+        self._journal.on_renewed = stream.keep_again
         outbox.on_lost = stream.tell_lost
         self._dispatcher = Dispatcher(
             self.host,
@@ -81,20 +83,23 @@ class Agent:
             api,
             Access(full=self._settings.access == "full", secrets=self._settings.secrets),
             self._ping,
+            Snapshots(self.host, api, lambda: stream.sequence).take,
             Repeats(self._directory if kept else None),
             self._settings.max_request_bytes,
         )
-        stream.announce("started", {"versions": versions(self._hypervisor), "instance": self.instance})
-        self._hypervisor.watch(stream.register, self._on_libvirt_found, self._on_libvirt_lost)
-        await self._serve(bus, api)
+        stream.started({"versions": versions(self._hypervisor), "instance": self.instance})
+        self._hypervisor.watch(stream.register, stream.look, self._on_libvirt_found, self._on_libvirt_lost)
+        await self._serve(bus, stream, api)
 
-    async def _serve(self, bus: Bus, api: catalogue.Catalogue) -> None:
+    async def _serve(self, bus: Bus, stream: Stream, api: catalogue.Catalogue) -> None:
         settings, epoch = self._settings, self._state.epoch
         heartbeat = Heartbeat(
             self._hypervisor, self.host, epoch, settings.heartbeat_interval, self._health, bus.publish_sample
         )
         interval = settings.stats_interval
-        statistics = Statistics(self._hypervisor, self.host, epoch, interval, api, bus.publish_sample)
+        statistics = Statistics(
+            self._hypervisor, self.host, epoch, interval, api, bus.publish_sample, stream.domains_seen
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(bus.run(self.host), name="bus")
