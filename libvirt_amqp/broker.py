@@ -97,12 +97,18 @@ class Link:
         """Close the outlet together with the link."""
         self._outlets.append(outlet)
 
+    def let_go(self, channel: AbstractChannel, outlet: Outlet) -> None:
+        """Survive the loss of a channel from now on."""
+        outlet.close()
+        self._outlets.remove(outlet)
+        channel.close_callbacks.discard(self._on_closed)
+
     async def close(self) -> None:
         """Close the connection in good order."""
         self.fail("closed")
         for outlet in self._outlets:
             outlet.close()
-        with contextlib.suppress(AMQPError, OSError, asyncio.CancelledError, RuntimeError):
+        with contextlib.suppress(BrokerUnavailable), _broker_errors():
             await asyncio.wait_for(self._connection.close(), CONNECT_TIMEOUT)
 
     def fail(self, reason: str) -> None:
@@ -124,6 +130,14 @@ class Channel:
         self.outlet: Outlet = ConfirmedOutlet(underlay) if pipelined else Outlet(underlay)
         link.add_outlet(self.outlet)
 
+    async def close(self) -> None:
+        """Close the channel alone, and with it its consumer; what still comes is dropped."""
+        self.link.let_go(self.topology, self.outlet)
+        deliver_directly(self._underlay, lambda _message: None)
+        if not self.link.lost.done():
+            with contextlib.suppress(BrokerUnavailable), _broker_errors():
+                await asyncio.wait_for(self.topology.close(), CONNECT_TIMEOUT)
+
     async def declare_exchange(self, name: str) -> None:
         """Declare one of the contract's durable topic exchanges."""
         with _broker_errors():
@@ -131,13 +145,12 @@ class Channel:
 
     async def declare_queue(self, name: str | None = None) -> str:
         """Declare a queue exclusive to this connection; returns its name.  QueueHeld when another one has it."""
-        try:
-            queue = await self.topology.declare_queue(name, exclusive=True, auto_delete=name is None)
-        except (ChannelLockedResource, ConnectionNotAllowed) as error:
-            # RabbitMQ closes the channel (405), Broker-J the whole connection (530).
-            raise QueueHeld(str(error)) from error
-        except (AMQPError, OSError) as error:
-            raise BrokerUnavailable(str(error)) from error
+        with _broker_errors():
+            try:
+                queue = await self.topology.declare_queue(name, exclusive=True, auto_delete=name is None)
+            except (ChannelLockedResource, ConnectionNotAllowed) as error:
+                # RabbitMQ closes the channel (405), Broker-J the whole connection (530).
+                raise QueueHeld(str(error)) from error
         return queue.name
 
     async def bind(self, queue: str, exchange: str, key: str) -> None:
@@ -202,10 +215,16 @@ def _broker_errors() -> Iterator[None]:
     """Translate everything the libraries raise about the broker into one error."""
     try:
         yield
-    except DeliveryError:
+    except (DeliveryError, BrokerUnavailable):
         raise
     except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
         raise BrokerUnavailable(str(error) or type(error).__name__) from error
+    except asyncio.CancelledError as error:
+        # aiormq cancels what waits for an answer when the connection breaks; a cancellation of ours is counted.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerUnavailable("connection lost") from error
 
 
 def _parse(url: str) -> URL:

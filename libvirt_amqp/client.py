@@ -8,7 +8,7 @@ async with connect("amqp://guest:guest@127.0.0.1:5672/") as client:
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -144,30 +144,36 @@ class Client:
             await self._or_lost(waiting.heard_of(waiting.job_ended))
         return result
 
-    async def subscribe(self, bindings: Mapping[str, Sequence[str]], limit: int = 100_000) -> AsyncIterator[Message]:
+    async def subscribe(
+        self, bindings: Mapping[str, Sequence[str]], limit: int = 100_000
+    ) -> AsyncGenerator[Message, None]:
         """Yield what is published to exchanges under binding keys (`*` one word, `#` any number of words).
 
         A queue of this connection: what is published while nobody is subscribed does not come.  Raises
         BrokerUnavailable when the connection is lost.  `limit` messages may wait for the reader.
+        The subscription ends with the iterator: when it is closed, or nobody has it any more.
         """
         channel = await self._link.channel(prefetch=0)
-        queue: asyncio.Queue[Delivery] = asyncio.Queue(limit)
-        name = await channel.declare_queue()
-        for exchange, keys in bindings.items():
-            await channel.declare_exchange(exchange)
-            for key in keys:
-                await channel.bind(name, exchange, key)
+        try:
+            queue: asyncio.Queue[Delivery] = asyncio.Queue(limit)
+            name = await channel.declare_queue()
+            for exchange, keys in bindings.items():
+                await channel.declare_exchange(exchange)
+                for key in keys:
+                    await channel.bind(name, exchange, key)
 
-        def receive(delivery: Delivery) -> None:
-            if queue.full():
-                self._link.fail(f"the reader is {limit} messages behind")
-                return
-            queue.put_nowait(delivery)
+            def receive(delivery: Delivery) -> None:
+                if queue.full():
+                    self._link.fail(f"the reader is {limit} messages behind")
+                    return
+                queue.put_nowait(delivery)
 
-        await channel.consume(name, receive, no_ack=True)
-        while True:
-            delivery = await self._or_lost(queue.get())
-            yield Message(delivery.exchange, delivery.key, orjson.loads(delivery.body))
+            await channel.consume(name, receive, no_ack=True)
+            while True:
+                delivery = await self._or_lost(queue.get())
+                yield Message(delivery.exchange, delivery.key, orjson.loads(delivery.body))
+        finally:
+            await channel.close()
 
     async def _open(self) -> Channel:
         """Open the channel for calls and the queue for their replies at the first call."""

@@ -65,10 +65,12 @@ class Connection:
         except libvirt.libvirtError as error:
             raise LibvirtLost(f"libvirt cannot be reached: {error}") from error
         self.lost = lost = threading.Event()
+        self.reason = ""
 
         def on_close(_conn: Any, reason: int, _opaque: Any) -> None:
             """In libvirt's event thread, or in that of a pending call: no call of libvirt may be made here."""
-            self.reason = CLOSE_REASONS.get(reason, str(reason))
+            if self.lost is lost:  # else it is the news of a former connection
+                self.reason = CLOSE_REASONS.get(reason, str(reason))
             lost.set()
 
         # The test driver has neither of the two.
@@ -87,9 +89,8 @@ class Connection:
             self.lost.set()
         return self.lost.is_set()
 
-    def facts(self) -> Facts:
-        """Ask the connection what it is connected to: only what is answered at once."""
-        handle = self.open()
+    def facts(self, handle: libvirt.virConnect) -> Facts:
+        """Ask what `open` has returned what it is connected to: only what is answered at once."""
         return Facts(
             uri=handle.getURI(),
             driver=handle.getType(),
@@ -100,13 +101,6 @@ class Connection:
             is_in_process=self.is_in_process,
         )
 
-    def hypervisor_version(self) -> str | None:
-        """Ask for the version of the hypervisor, which may take seconds; None where a driver has no answer."""
-        try:
-            return _version(self.open().getVersion())
-        except (libvirt.libvirtError, LibvirtLost):
-            return None
-
     def close(self) -> None:
         """Let go of the connection.  Every libvirt object made from it has to be gone, or it stays open."""
         handle, self._handle = self._handle, None
@@ -116,6 +110,14 @@ class Connection:
             handle.unregisterCloseCallback()
         with contextlib.suppress(libvirt.libvirtError):
             handle.close()
+
+
+def hypervisor_version(handle: libvirt.virConnect) -> str | None:
+    """Ask for the version of the hypervisor, which may take seconds; None where a driver has no answer."""
+    try:
+        return _version(handle.getVersion())
+    except libvirt.libvirtError:
+        return None
 
 
 def _version(number: int) -> str:

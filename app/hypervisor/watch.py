@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import libvirt
 
-from app.hypervisor.connection import Connection, Facts
+from app.hypervisor.connection import Connection, Facts, hypervisor_version
 from libvirt_amqp.errors import LibvirtLost
 
 T = TypeVar("T")
@@ -77,13 +77,16 @@ class Watch:
             self._connection.close()
 
     def _open(self) -> Callable[[], None]:
-        """Register first: what the hypervisor's version costs (a probe of QEMU, seconds) would be time unheard."""
+        """Register first: what the hypervisor's version costs (a probe of QEMU, seconds) would be time unheard.
+
+        Everything is asked of the one handle: a second `open` could return another one, without the registrations.
+        """
         handle = self._connection.open()
-        facts = self._connection.facts()
+        facts = self._connection.facts(handle)
         deregister = self._register(handle)
         self.connected = True
         self._tell(self._found, facts)
-        self._tell(self._learned, replace(facts, hypervisor_version=self._connection.hypervisor_version()))
+        self._tell(self._learned, replace(facts, hypervisor_version=hypervisor_version(handle)))
         return deregister
 
     def _wait_for_loss(self) -> None:
