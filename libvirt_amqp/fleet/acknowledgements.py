@@ -1,10 +1,15 @@
 """What the reader has had, in whatever order, acknowledged in the order of the queue."""
 
+import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from libvirt_amqp.broker import Delivery
+from libvirt_amqp.wire import Outlet
+
+FLUSH_SECONDS = 2.0
 
 
 @dataclass
@@ -15,10 +20,10 @@ class _Unread:
 
 
 class Acknowledgements:
-    """Those of one channel; `acknowledge` takes a tag, and means all before it."""
+    """Those of one channel."""
 
-    def __init__(self, acknowledge: Callable[[int], None]) -> None:
-        self._acknowledge = acknowledge
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
         self._unread: deque[_Unread] = deque()
         self.is_open = True
         self.next_offset: int | None = None
@@ -35,6 +40,11 @@ class Acknowledgements:
         self._unread.append(unread)
         return lambda: self._done(unread)
 
+    async def flush(self) -> None:
+        """Let the broker have what is acknowledged, before the connection is closed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._outlet.flush(), FLUSH_SECONDS)
+
     def _done(self, done: _Unread) -> None:
         done.is_done = True
         last = None
@@ -43,4 +53,4 @@ class Acknowledgements:
         if last is not None:
             self.next_offset = None if last.offset is None else last.offset + 1
             if self.is_open:
-                self._acknowledge(last.tag)
+                self._outlet.ack(last.tag)

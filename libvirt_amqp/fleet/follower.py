@@ -31,7 +31,8 @@ class Arrival(NamedTuple):
         return str(self.body["sequence"])
 
 
-class Dropped(NamedTuple):
+@dataclass(frozen=True)
+class Dropped:
     """What came and had no room."""
 
     first: str

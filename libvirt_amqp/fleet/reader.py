@@ -92,11 +92,11 @@ class Reader:
             log.info("listening")
             self._told = ""
             self._begin()
-            reason = await link.lost
+            reason = await asyncio.shield(link.lost)  # which our own end does not cancel
         finally:
             if watch is not None:
                 watch.cancel()
-            await self._end()
+            await self._end(link)
         raise BrokerUnavailable(f"connection lost: {reason}")
 
     async def _listen(self, link: Link) -> None:
@@ -108,7 +108,7 @@ class Reader:
         """Take events out of the user's queue, and heartbeats out of one of this connection."""
         await self._consume(await link.channel(), {STATS: self._selection.heartbeat_keys})
         channel = await link.channel(prefetch=self._limit)
-        acks = self._acknowledgements = Acknowledgements(channel.outlet.ack)
+        acks = self._acknowledgements = Acknowledgements(channel.outlet)
         arguments = None if self._offset is None else {"x-stream-offset": self._offset}
         await channel.consume(queue, lambda delivery: self._receive(delivery, acks), arguments=arguments)
 
@@ -131,22 +131,25 @@ class Reader:
                 follower.ask()
         self._lost_at = None
 
-    async def _end(self) -> None:
-        """The connection is lost: what a kept queue will deliver again is given back to it."""
+    async def _end(self, link: Link) -> None:
+        """The connection is lost, or we leave: what a kept queue will deliver again is given back to it."""
         self._lost_at = self._lost_at or datetime.now(UTC)
         self._client = None
         for task in self._asking:
             task.cancel()
         await asyncio.gather(*self._asking, return_exceptions=True)
-        if self._rules.is_kept:
-            self._ready.clear()
-            if self._acknowledgements is not None:
-                self._acknowledgements.is_open = False
-                self._offset = (
-                    self._offset if self._offset is None else self._acknowledgements.next_offset or self._offset
-                )
-            for follower in self._followers.values():
-                follower.give_back()
+        if self._acknowledgements is not None:
+            await self._give_back(self._acknowledgements, link)
+
+    async def _give_back(self, acknowledgements: Acknowledgements, link: Link) -> None:
+        if not link.lost.done():
+            await acknowledgements.flush()
+        self._acknowledgements, acknowledgements.is_open = None, False
+        if self._offset is not None:
+            self._offset = acknowledgements.next_offset or self._offset
+        self._ready.clear()
+        for follower in self._followers.values():
+            follower.give_back()
 
     def _receive(self, delivery: Delivery, acks: Acknowledgements | None) -> None:
         """Take a delivery; whatever is wrong with it, the next one comes."""
