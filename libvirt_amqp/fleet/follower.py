@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from libvirt_amqp.fleet.continuity import Body, Continuity, Hole, Links, Numbers, after, split
+from libvirt_amqp.fleet.continuity import Body, Continuity, Hole, Links, Numbers, after
 from libvirt_amqp.fleet.items import Event, Item, Missed, Snapshot
 from libvirt_amqp.messages import TYPE_PREFIX, parse_time
 
@@ -107,7 +107,7 @@ class Follower:
         if dropped is None:
             return
         last, first = self._continuity.last, dropped.first
-        if self._rules.is_whole and last is not None and split(last)[0] == split(first)[0]:
+        if self._rules.is_whole and last is not None:
             first = after(last)
         self._continuity.rest_on(dropped.last)
         if self._answer is not None and self._answer.sequence < dropped.last:
