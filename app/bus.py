@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import structlog
 
-from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, QueueHeld, describe, keep_linked, open_link
+from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, QueueHeld, keep_linked, open_link
 from libvirt_amqp.errors import CallError
 from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, Address, encode_word
 from libvirt_amqp.messages import CALL_CONTENT_TYPE, EVENT_CONTENT_TYPE, read_reply, request
+from libvirt_amqp.url import describe
 from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties
 
 log = structlog.get_logger()
@@ -69,6 +70,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self.waiting) + len(self.unconfirmed)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a tenth is free: one congestion is then one loss to tell, not one for each event that finds room."""
+        return len(self) <= self._limit * 0.9
+
     def append(self, event: Event) -> None:
         """Keep an event; makes room, and remembers for whom, when there is none."""
         if len(self) >= self._limit and self.waiting and not event.is_news:
@@ -91,7 +97,7 @@ class Outbox:
         self.unconfirmed.clear()
 
     def take_lost(self) -> Lost | None:
-        """Return what was lost since the last time, if there is room to tell it."""
+        """Return what was lost since the last time."""
         lost, self.lost = self.lost, None
         return lost
 
@@ -123,20 +129,21 @@ class Bus:
         self._session: Session | None = None
         self._was_linked = False
         self._told = ""
+        self._tell_lost: Callable[[Lost], None] = lambda _: None
         self._unsent: deque[tuple[str, str | None, bytes]] = deque(maxlen=UNSENT_REPLIES)
         self.outbox = Outbox()
         self.refused = 0
         """Events that a full queue behind the exchange did not take."""
         self.linked = asyncio.Event()
 
-    async def run(self, host: str, on_linked: Callable[[], None]) -> None:
-        """Serve `host` for ever.  Raises HostTaken when another agent does so already and we never did."""
+    async def run(self, host: str, tell_lost: Callable[[Lost], None]) -> None:
+        """Serve `host` for ever.  Raises HostTaken when another agent does so already and we never did.
+
+        `tell_lost` publishes the news of events that had no room, as soon as there is some.
+        """
         self._host = host
-
-        async def session(link: Link) -> None:
-            await self._run_session(link, on_linked)
-
-        await keep_linked(self._url, f"libvirt-amqp {host}", session, self._say)
+        self._tell_lost = tell_lost
+        await keep_linked(self._url, f"libvirt-amqp {host}", self._run_session, self._say)
 
     def publish_event(self, event: Event) -> None:
         """Keep an event until the broker has confirmed it, and send it as soon as its turn has come."""
@@ -185,7 +192,7 @@ class Bus:
     def _bindings(self) -> tuple[str, str]:
         return f"{encode_word(self._host)}.#", f"{ANY}.connect.*"
 
-    async def _run_session(self, link: Link, on_linked: Callable[[], None]) -> None:
+    async def _run_session(self, link: Link) -> None:
         requests = await link.channel(prefetch=PREFETCH)
         events = await link.channel(pipelined=True)
         for exchange in (EVENTS, STATS, RPC):
@@ -202,7 +209,6 @@ class Bus:
         self._session = Session(link, requests, requests.outlet, events.outlet)
         try:
             self._begin(link)
-            on_linked()
             await requests.consume(self._queue(), self._receive)
             reason = await link.lost
         finally:
@@ -219,6 +225,7 @@ class Bus:
             self.reply(*self._unsent.popleft())
         self.linked.set()
         self._pump()
+        self._tell_loss()
 
     async def _wait_or_give_up(self) -> None:
         """Find out who holds the host's queue: an agent that answers, or the remains of a connection of ours."""
@@ -246,12 +253,21 @@ class Bus:
             properties = Properties(CALL_CONTENT_TYPE, reply_to=queue)
             body = request("ping", {}, call_id=1)
             channel.outlet.publish(RPC, Address(self._host, "agent").key("ping"), body, properties)
-            result = read_reply(await asyncio.wait_for(answer, HOLDER_ANSWERS_WITHIN))
-            return None if result["instance"] == self._instance else f"instance {result['instance']}"
-        except (TimeoutError, CallError):
+            return self._who(await asyncio.wait_for(answer, HOLDER_ANSWERS_WITHIN))
+        except TimeoutError:
             return None
         finally:
             await link.close()
+
+    def _who(self, answer: bytes) -> str | None:
+        """Return who answered a ping; None when it is ourselves, or an agent that cannot serve (it stops)."""
+        try:
+            instance = read_reply(answer)["instance"]
+        except CallError:
+            return None
+        except (ValueError, TypeError, LookupError):  # nothing binds the holder to answer as an agent does
+            return "somebody who is no agent"
+        return None if instance == self._instance else f"instance {instance}"
 
     def _pump(self) -> None:
         """Send what waits, as far as the window reaches."""
@@ -267,6 +283,12 @@ class Bus:
         if not taken:
             self.refused += 1
         self._pump()
+        if self.outbox.lost is not None and self.outbox.has_room:
+            self._tell_loss()
+
+    def _tell_loss(self) -> None:
+        if lost := self.outbox.take_lost():
+            self._tell_lost(lost)
 
     def _say(self, reason: str) -> None:
         """Log a loss once, not every attempt."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import libvirt
 import structlog
 
 from app import state
@@ -23,8 +24,8 @@ from app.pollers.schedule import every
 from app.pollers.statistics import Statistics
 from app.settings import Settings
 from libvirt_amqp import catalogue
-from libvirt_amqp.broker import describe
 from libvirt_amqp.errors import Busy, LibvirtLost
+from libvirt_amqp.url import describe
 
 log = structlog.get_logger()
 
@@ -65,7 +66,7 @@ class Agent:
         api = catalogue.load()
         if newer := newer_functions(api):
             log.warning("functions_not_in_catalogue", catalogue=api.libvirt, functions=newer)
-        self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
+        stream = self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
         self._dispatcher = Dispatcher(
             self.host,
             self._hypervisor,
@@ -76,11 +77,11 @@ class Agent:
             Repeats(self._directory if kept else None),
             self._settings.max_request_bytes,
         )
-        self._stream.announce("started", {"versions": versions(self._hypervisor), "instance": self.instance})
-        self._hypervisor.watch(self._stream.register, self._on_libvirt_found, self._on_libvirt_lost)
-        await self._serve(bus, api)
+        stream.announce("started", {"versions": versions(self._hypervisor), "instance": self.instance})
+        self._hypervisor.watch(stream.register, self._on_libvirt_found, self._on_libvirt_lost)
+        await self._serve(bus, stream, api)
 
-    async def _serve(self, bus: Bus, api: catalogue.Catalogue) -> None:
+    async def _serve(self, bus: Bus, stream: Stream, api: catalogue.Catalogue) -> None:
         settings, epoch = self._settings, self._state.epoch
         heartbeat = Heartbeat(
             self._hypervisor, self.host, epoch, settings.heartbeat_interval, self._health, bus.publish_sample
@@ -89,7 +90,7 @@ class Agent:
         statistics = Statistics(self._hypervisor, self.host, epoch, interval, api, bus.publish_sample)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(bus.run(self.host, self._on_linked), name="bus")
+                tasks.create_task(bus.run(self.host, stream.tell_lost), name="bus")
                 await bus.linked.wait()
                 tasks.create_task(every(settings.heartbeat_interval, "heartbeat", heartbeat.beat), name="heartbeat")
                 tasks.create_task(every(interval, "statistics", statistics.beat), name="statistics")
@@ -107,7 +108,7 @@ class Agent:
             await self._within(grace, self._calls_ended())
             await self._dispatcher.streams.close(Busy("the agent is stopping"))
             self._dispatcher.close()
-            self._stream.announce("stopping", {"instance": self.instance})
+            self._stream.close({"instance": self.instance})
             await self._within(grace, self._bus.flush())
         self.ended.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -121,7 +122,7 @@ class Agent:
         while True:
             try:
                 return str(await self._hypervisor.call(lambda connection: connection.getHostname()))
-            except (LibvirtLost, ConnectionDied) as error:
+            except (LibvirtLost, ConnectionDied, libvirt.libvirtError) as error:
                 if told != str(error):
                     told = str(error)
                     log.warning("host_name_unknown", reason=told, remedy="waiting for libvirt; HOST can be set")
@@ -139,11 +140,6 @@ class Agent:
     def _receive(self, delivery: Any) -> None:
         if self._dispatcher is not None:
             self._dispatcher.receive(delivery)
-
-    def _on_linked(self) -> None:
-        """The broker is there: tell what had no room meanwhile."""
-        if self._bus is not None and self._stream is not None and (lost := self._bus.outbox.take_lost()):
-            self._stream.tell_lost(lost)
 
     def _on_libvirt_found(self, facts: Facts) -> None:
         log.info(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from yarl import URL
 
 from libvirt_amqp.broker import DEFAULT_URL
 from libvirt_amqp.keys import ANY
 from libvirt_amqp.local import state_directory
+from libvirt_amqp.url import parse_url
 
 PREFIX = "LIBVIRT_AMQP_"
 DEFAULT_FILE = Path("/etc/libvirt-amqp.toml")
@@ -52,9 +52,7 @@ class Settings(BaseModel):
     @field_validator("broker_url")
     @classmethod
     def _is_amqp(cls, value: SecretStr) -> SecretStr:
-        url = URL(value.get_secret_value())
-        if url.scheme not in {"amqp", "amqps"} or not url.host or url.port == 0:
-            raise ValueError("needs the form amqp://user:password@host:port/vhost, or amqps://")
+        parse_url(value.get_secret_value())
         return value
 
     @field_validator("host")

@@ -20,9 +20,9 @@ from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import AMQPError, ChannelLockedResource, ConnectionNotAllowed, DeliveryError
 from pamqp.commands import Basic
-from yarl import URL
 
 from libvirt_amqp.decoding import be_tolerant
+from libvirt_amqp.url import describe, parse_url
 from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties, deliver_directly
 
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
@@ -58,12 +58,6 @@ class Delivery:
     correlation_id: str | None
     stream_offset: int | None = None
     """Where it stands in a stream queue."""
-
-
-def describe(url: str) -> str:
-    """Return where a URL points, without user and password, fit for a log line."""
-    parsed = URL(url)
-    return f"{parsed.scheme}://{parsed.host}:{parsed.port or (5671 if parsed.scheme == 'amqps' else 5672)}{parsed.path}"
 
 
 class Link:
@@ -239,21 +233,12 @@ def _broker_errors() -> Iterator[None]:
         raise BrokerUnavailable("connection lost") from error
 
 
-def _parse(url: str) -> URL:
-    """Read a broker's URL.  Raises BrokerUnavailable."""
-    with contextlib.suppress(ValueError):
-        target = URL(url)
-        if target.scheme in {"amqp", "amqps"} and target.host and target.port != 0:
-            return target
-    raise BrokerUnavailable(
-        "the broker's URL needs the form amqp://user:password@host:port/vhost, or amqps://; "
-        "what is special in a user or password is percent-encoded",
-    )
-
-
 async def open_link(url: str, name: str) -> Link:
     """Connect; `name` is what the broker's administrator sees.  Raises BrokerUnavailable, without the password."""
-    target = _parse(url)
+    try:
+        target = parse_url(url)
+    except ValueError as error:
+        raise BrokerUnavailable(f"the broker's URL {error}") from error
     if "heartbeat" not in target.query:
         target = target.update_query(heartbeat=HEARTBEAT)
     try:

@@ -104,8 +104,10 @@ def progress(call_id: object, *, number: int, elapsed: float, state: str, job: A
 
 
 def read_reply(body: bytes) -> Any:
-    """Return the result of a reply, or raise the CallError it carries."""
+    """Return the result of a reply, or raise the CallError it carries.  Raises ValueError when it is no reply."""
     reply = orjson.loads(body)
-    if "error" in reply:
+    if isinstance(reply, dict) and isinstance(reply.get("error"), dict):
         raise errors.from_json(reply["error"])
+    if not isinstance(reply, dict) or "result" not in reply:
+        raise ValueError("a reply has a `result` or an `error`")
     return reply["result"]

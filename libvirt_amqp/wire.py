@@ -24,6 +24,9 @@ _FRAME_OVERHEAD = 8
 _ACK_SECONDS = 0.005
 """How long an acknowledgement waits for a message to travel with."""
 
+_LOOK_SECONDS = 0.005
+"""How often a flush looks whether the socket takes anything again."""
+
 # Bits of the property flags, and their order on the wire (AMQP 0-9-1, section 1.8.1).
 _CONTENT_TYPE, _DELIVERY_MODE, _CORRELATION_ID, _REPLY_TO = 1 << 15, 1 << 12, 1 << 10, 1 << 9
 _EXPIRATION, _MESSAGE_ID, _TYPE = 1 << 8, 1 << 7, 1 << 5
@@ -140,7 +143,7 @@ class Outlet:
         """Wait until everything sent so far has been handed to the socket."""
         self._ack_is_due()
         while self._gathered:
-            await asyncio.sleep(0)
+            await asyncio.sleep(_LOOK_SECONDS)
         drained = asyncio.get_running_loop().create_future()
         await self._queue.put(ChannelFrame(payload=b"", should_close=False, drain_future=drained))
         await drained

@@ -54,6 +54,7 @@ class Stream:
         self._heard: deque[Heard] = deque()
         self._wake_is_due = False
         self._lost_at: datetime | None = None
+        self._is_closed = False
 
     @property
     def sequence(self) -> str:
@@ -80,10 +81,15 @@ class Stream:
         return deregister
 
     def announce(self, name: str, data: dict[str, Any]) -> None:
-        """Publish the agent's own news: started, stopping, libvirt-lost, libvirt-found, gap."""
+        """Publish the agent's own news: started, libvirt-lost, libvirt-found, gap."""
         address = Address(self._host, "agent")
         data = {"object": {"class": "agent", "host": self._host}, **data}
         self._emit(address, (name,), f"agent.{name}", data, timestamp())
+
+    def close(self, data: dict[str, Any]) -> None:
+        """Publish that the agent is stopping, and nothing after it: it ends the numbers of this epoch."""
+        self.announce("stopping", data)
+        self._is_closed = True
 
     def libvirt_found(self, data: dict[str, Any]) -> None:
         """Tell that libvirt is there; after a loss also the time in which nobody listened."""
@@ -145,15 +151,18 @@ class Stream:
         self._emit(address, event.kind.words(event.values), event.kind.type, data, heard_at)
 
     def _emit(self, address: Address, words: tuple[str, ...], kind: str, data: dict[str, Any], moment: str) -> None:
+        if self._is_closed:
+            return
         number = self._number + 1
         event_id = sequence(self._epoch, number)
         subject = address.subject
         extensions = {"sequence": event_id}
-        previous = self._previous.pop(subject, None)
+        previous = self._previous.get(subject)
         if previous is not None:
             extensions["previous"] = previous
         body = cloud_event(address, kind, data, event_id=event_id, time=moment, extensions=extensions)
         self._number = number
+        self._previous.pop(subject, None)  # to the end: what was quiet for longest is first
         self._previous[subject] = event_id
         if len(self._previous) > REMEMBERED_OBJECTS:
             del self._previous[next(iter(self._previous))]

@@ -1,8 +1,9 @@
 """The one place where every call is allowed or refused."""
 
+from functools import cache
 from typing import Any
 
-from libvirt_amqp.catalogue import Function
+from libvirt_amqp.catalogue import Function, Permission
 from libvirt_amqp.errors import Denied
 from libvirt_amqp.rules import SECRET_FUNCTIONS, SECRET_PERMISSION
 
@@ -29,6 +30,10 @@ class Access:
 
 
 def _reveals(function: Function, arguments: dict[str, Any]) -> bool:
-    return function.name in SECRET_FUNCTIONS or any(
-        permission.endswith(f":{SECRET_PERMISSION}") for permission in function.permissions(arguments)
-    )
+    return function.name in SECRET_FUNCTIONS or any(p.applies(arguments) for p in _secret_permissions(function))
+
+
+@cache
+def _secret_permissions(function: Function) -> tuple[Permission, ...]:
+    """Return the permissions to read secrets that a call of the function may need: hardly any function has one."""
+    return tuple(permission for permission in function.acl if permission.name.endswith(f":{SECRET_PERMISSION}"))

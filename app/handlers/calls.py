@@ -59,7 +59,8 @@ class OpenCalls:
         self._of.setdefault(call.caller, set()).add(call)
 
     def end(self, call: Call) -> None:
-        """Forget a call that has ended."""
+        """Forget a call that has ended, and let it forget its job, which knows it: both are gone at once then."""
+        call.job = None
         calls = self._of[call.caller]
         calls.discard(call)
         if not calls:

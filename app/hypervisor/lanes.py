@@ -10,14 +10,18 @@ import contextlib
 import queue
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import libvirt
+import structlog
 
 from app.hypervisor.connection import Connection
 from libvirt_amqp.errors import Busy, CallError, DeadlinePassed, LibvirtLost
+
+log = structlog.get_logger()
 
 Work = Callable[[libvirt.virConnect], Any]
 
@@ -66,7 +70,8 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._idle = 0
+        self._spare = 0
+        """Threads that wait, less jobs that wait for one; the submitter counts, as a thread that wakes is late."""
         self._lock = threading.Lock()
         self._open_jobs: set[Job] = set()
         self._finished: deque[Job] = deque()
@@ -78,8 +83,11 @@ class Lane:
         if len(self._open_jobs) >= self._size + self._backlog:
             raise Busy(f"{len(self._open_jobs)} calls are waiting or running already")
         self._open_jobs.add(job)
+        with self._lock:
+            self._spare -= 1
+            is_short = self._spare < 0
         self._queue.put(job)
-        if len(self._threads) < self._size and self._queue.qsize() > self._idle:
+        if is_short and len(self._threads) < self._size:
             name = f"libvirt-{self.name}-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             self._threads.append(thread)
@@ -128,23 +136,28 @@ class Lane:
     def _end(self, jobs: list[Job], error: CallError) -> None:
         for job in jobs:
             job.error = error
-            self._open_jobs.discard(job)
+            self._report(job)
+
+    def _report(self, job: Job) -> None:
+        """On the loop: tell that a job has ended; whoever breaks over it takes nothing from the others."""
+        self._open_jobs.discard(job)
+        try:
             job.done(job)
+        except Exception:
+            log.exception("job_broke", lane=self.name)
 
     def _work(self) -> None:
         """In a worker thread: take one job after the other, on a connection of its own."""
         connection = self._connect()
         while True:
             with self._lock:
-                self._idle += 1
+                self._spare += 1
             job = self._queue.get()
-            with self._lock:
-                self._idle -= 1
             if job is None:
                 break
             _open(connection)
             if job.claim():
-                _run(job, connection)
+                job.result, job.error = _run(job.work, job.deadline, connection)
                 self._hand_back(job)
             del job
         connection.close()
@@ -168,8 +181,7 @@ class Lane:
             jobs = list(self._finished)
             self._finished.clear()
         for job in jobs:
-            self._open_jobs.discard(job)
-            job.done(job)
+            self._report(job)
 
 
 def _open(connection: Connection) -> None:
@@ -178,17 +190,36 @@ def _open(connection: Connection) -> None:
         connection.open()
 
 
-def _run(job: Job, connection: Connection) -> None:
-    """Do the work, and tell an error of libvirt from a connection that was lost under it."""
+def _run(work: Work, deadline: float | None, connection: Connection) -> tuple[Any, BaseException | None]:
+    """Do the work; returns its result or its error.
+
+    It does not see the job: an error holds the frames that it came through, and the job will hold the error.
+    """
     try:
-        if job.deadline is not None and job.deadline < time.monotonic():
-            raise DeadlinePassed("the deadline passed before the call started")
-        handle = connection.open()
-        try:
-            job.result = job.work(handle)
-        except libvirt.libvirtError as error:
-            if connection.is_dead():
-                raise ConnectionDied(str(error)) from error
-            raise
+        return _carry_out(work, deadline, connection), None
     except BaseException as error:  # noqa: BLE001 (whatever it is, the loop has to hear of it)
-        job.error = error
+        _clear_frames(error)
+        return None, error
+
+
+def _carry_out(work: Work, deadline: float | None, connection: Connection) -> Any:
+    """Tell an error of libvirt from a connection that was lost under it."""
+    if deadline is not None and deadline < time.monotonic():
+        raise DeadlinePassed("the deadline passed before the call started")
+    handle = connection.open()
+    try:
+        return work(handle)
+    except libvirt.libvirtError as error:
+        if connection.is_dead():
+            raise ConnectionDied(str(error)) from error
+        raise
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Let go of the variables in the frames of an error and its causes: a domain there keeps its connection open.
+
+    The frames stay, for a log to show.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -32,7 +32,8 @@ async def resolve(client: Client, host: str, text: str) -> Address:
         raise click.UsageError(f"{text!r}: a {name} is written {_written(cls)}")
     if cls.parent is not None:
         parent = await _find(client, host, _PARENTS[cls.parent], parts[0])
-        return Address(parent.host, name, (*parent.words, parts[1]))
+        own = parts[1].lower() if cls.word == "uuid" else parts[1]
+        return Address(parent.host, name, (*parent.words, own))
     if cls.word == "uuid":
         return await _find(client, host, name, parts[0])
     if host == ANY and parts:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -6,6 +7,8 @@ import orjson
 import pytest
 from conftest import TEST_UUID, Start, eventually
 
+from app.handlers.calls import Call
+from app.hypervisor import Job
 from libvirt_amqp import errors
 from libvirt_amqp.catalogue import load
 from libvirt_amqp.client import Client
@@ -221,3 +224,14 @@ async def test_a_notification_is_carried_out_and_never_answered(client: Client) 
     await eventually(paused)
     assert got == []
     await client.call(TEST, "virDomainResume")
+
+
+async def test_nothing_of_an_answered_call_waits_for_the_garbage_collector(client: Client) -> None:
+    gc.disable()
+    try:
+        await client.call(TEST, "virDomainGetInfo")
+        with pytest.raises(errors.LibvirtFailed):
+            await client.call(TEST, "virDomainCreate")
+        await eventually(lambda: not any(isinstance(thing, Job | Call) for thing in gc.get_objects()))
+    finally:
+        gc.enable()

@@ -9,6 +9,9 @@ import pytest
 from conftest import TEST_UUID, Start
 from private_rabbitmq import free_port
 
+from libvirt_amqp.cli.objects import resolve
+from libvirt_amqp.client import Client
+
 COMMAND = Path(sys.executable).parent / "libvirt-amqp"
 
 
@@ -35,6 +38,11 @@ async def test_an_object_is_called_by_name_uuid_or_id(broker_url: str) -> None:
         code, out, _ = await cli(broker_url, "call", "h1", f"domain/{name}", "virDomainGetState")
         assert code == 0
         assert json.loads(out)["state"] == 1
+
+
+async def test_every_uuid_of_an_object_may_be_written_in_upper_case(client: Client) -> None:
+    text = f"network-port/{TEST_UUID.upper()}/{TEST_UUID.upper()}"
+    assert (await resolve(client, "h1", text)).words == (TEST_UUID, TEST_UUID)
 
 
 async def test_flags_have_names_and_files_can_be_given(broker_url: str, tmp_path: Path) -> None:
@@ -66,6 +74,8 @@ async def test_every_failure_has_an_exit_code_and_one_line(broker_url: str) -> N
         ("call", "h1", "domain", "virDomainGetInfo"): (2, "domain/<name, uuid or id>"),
         ("call", "h1", "storage-vol/x", "virStorageVolGetInfo"): (2, "storage-vol/<name or uuid>/<name>"),
         ("--broker", "amqp://u:sekret@x:abc/", "ping", "h1"): (3, "amqp://"),
+        ("--broker", f"amqp://{'x' * 64}/", "ping", "h1"): (3, "host that can be looked up"),
+        ("--broker", f"amqp://{'x' * 64}/", "serve"): (2, "host that can be looked up"),
     }
     for arguments, (code, says) in failures.items():
         got, _, err = await cli(broker_url, *arguments)

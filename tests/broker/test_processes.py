@@ -15,10 +15,14 @@ import pytest
 from conftest import TEST_UUID, Start, answering, eventually, hearing
 from private_rabbitmq import PrivateRabbitMQ, free_port
 
+from app.bus import HostTaken
+from app.service import running
+from app.settings import Settings
 from libvirt_amqp.cli.watch import REFUSED_WITHIN_SECONDS
 from libvirt_amqp.client import Client, connect
 from libvirt_amqp.errors import CallError, ResultUnknown
-from libvirt_amqp.keys import Address
+from libvirt_amqp.keys import RPC, Address
+from libvirt_amqp.wire import Properties
 
 COMMAND = Path(sys.executable).parent / "libvirt-amqp"
 TEST = Address("p1", "domain", (TEST_UUID,))
@@ -27,13 +31,13 @@ TEST = Address("p1", "domain", (TEST_UUID,))
 class Process:
     """`libvirt-amqp serve` with its log in a file."""
 
-    def __init__(self, folder: Path, url: str, **settings: str) -> None:
+    def __init__(self, folder: Path, url: str, log: Path | None = None, **settings: str) -> None:
         values = {"BROKER_URL": url, "URI": "test:///default", "HOST": "p1", "ACCESS": "full", "STATE_DIR": str(folder)}
         values |= {"HEARTBEAT_INTERVAL": "0.5", "LOG_FORMAT": "json"} | settings
         environment = {f"LIBVIRT_AMQP_{name}": value for name, value in values.items()}
-        self.log = folder / "log"
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen([COMMAND, "serve"], env=os.environ | environment, stderr=log)
+        self.log = log or folder / "log"
+        with self.log.open("ab") as stderr:
+            self._process = subprocess.Popen([COMMAND, "serve"], env=os.environ | environment, stderr=stderr)
 
     @property
     def pid(self) -> int:
@@ -54,8 +58,8 @@ class Process:
 def spawn(tmp_path: Path, broker_url: str) -> Iterator[Any]:
     running: list[Process] = []
 
-    def start(url: str = broker_url, **settings: str) -> Process:
-        running.append(Process(tmp_path, url, **settings))
+    def start(url: str = broker_url, log: Path | None = None, **settings: str) -> Process:
+        running.append(Process(tmp_path, url, log, **settings))
         return running[-1]
 
     yield start
@@ -100,6 +104,38 @@ async def test_after_kill_9_the_next_run_serves_and_knows_what_it_cannot_know(
     await answering(broker_url, "p1")
     with pytest.raises(ResultUnknown):
         await client.call(TEST, "virDomainSuspend", idempotency_key="again")
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+async def test_an_agent_whose_log_is_on_a_full_disk_serves_and_ends_as_any_other(
+    spawn: Any, client: Client, log_format: str
+) -> None:
+    await _serves_and_ends(spawn(log=Path("/dev/full"), LOG_FORMAT=log_format), client)
+
+
+async def test_an_agent_whose_log_nobody_reads_any_more_serves_and_ends_as_any_other(
+    spawn: Any, client: Client, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    process = spawn(log=tmp_path / "pipe")
+    os.close(reader)
+    await _serves_and_ends(process, client)
+
+
+async def _serves_and_ends(process: Process, client: Client) -> None:
+    await eventually(lambda: _is_there(client))
+    for _ in range(20):
+        await client.call(TEST, "virDomainGetInfo", timeout=5)
+    process.signal(signal.SIGTERM)
+    assert await process.exit_code() == 0
+
+
+async def _is_there(client: Client) -> bool:
+    try:
+        return bool((await client.call(Address("p1", "agent"), "ping", timeout=1))["libvirt"]["connected"])
+    except CallError:
+        return False
 
 
 async def test_wrong_settings_are_one_line_and_exit_code_2(spawn: Any) -> None:
@@ -192,17 +228,26 @@ async def test_its_own_former_connection_is_not_mistaken_for_another_agent(broke
     assert not agent.ended.done()
 
 
-async def test_an_agent_is_alive_within_a_second(spawn: Any, broker_url: str) -> None:
+async def test_an_agent_is_alive_within_a_second(spawn: Any, client: Client) -> None:
     """Not a bench: only that nothing waits for a timeout at the start."""
     start = time.monotonic()
     spawn()
-    async with connect(broker_url) as client:
-
-        async def alive() -> bool:
-            try:
-                return bool(await client.call(Address("p1", "agent"), "ping", timeout=1))
-            except CallError:
-                return False
-
-        await eventually(alive, 20)
+    await eventually(lambda: _is_there(client), 20)
     assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("answer", [b"hello", b"[]", b"7", b'{"jsonrpc":"2.0","id":1,"result":{}}', b'{"error":7}'])
+async def test_a_host_is_taken_by_whoever_answers_whatever_it_says(
+    broker_url: str, tmp_path: Path, answer: bytes
+) -> None:
+    async with connect(broker_url, "no agent") as holder:
+        channel = await holder._link.channel()
+        await channel.declare_exchange(RPC)
+        queue = await channel.declare_queue("libvirt.rpc.h9")
+        await channel.bind(queue, RPC, "h9.#")
+        properties = Properties("application/json")
+        await channel.consume(queue, lambda d: channel.outlet.publish("", d.reply_to, answer, properties), no_ack=True)
+        settings = Settings(broker_url=broker_url, uri="test:///default", host="h9", state_dir=tmp_path)
+        async with running(settings) as agent:
+            with pytest.raises(HostTaken, match="another agent serves host 'h9'"):
+                await asyncio.wait_for(agent.ended, 10)

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from conftest import Heard, answering, eventually, hearing
 from private_libvirtd import PrivateLibvirtd
+from structlog.testing import capture_logs
 
 from app.service import running
 from app.settings import Settings
@@ -121,6 +122,19 @@ async def test_nothing_is_said_before_libvirt_has_told_the_hosts_name(
         assert await client.call(Address(agent.host, "connect"), "virConnectGetHostname") == agent.host
         await heard.of_type("agent.heartbeat")
         assert min(m.body["time"] for m in heard if m.key.startswith(Address(agent.host, "agent").key())) > came
+
+
+async def test_an_agent_whose_libvirt_has_no_name_for_the_host_waits_and_says_what_can_be_done(
+    broker_url: str, fresh_daemon: PrivateLibvirtd, tmp_path: Path
+) -> None:
+    """As the driver of secrets alone; nothing but HOST helps there, but elsewhere it may pass."""
+    fresh_daemon.start()
+    uri = fresh_daemon.uri.replace("qemu+", "secret+")
+    with capture_logs() as logs:
+        async with running(_settings(broker_url, tmp_path, uri=uri)) as agent:
+            said = await eventually(lambda: [line for line in logs if line["event"] == "host_name_unknown"])
+            assert "HOST" in said[0]["remedy"]
+            assert not agent.ended.done()
 
 
 async def test_a_frozen_libvirtd_is_noticed_by_keepalive_and_found_when_it_thaws(

@@ -28,6 +28,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("HOST", "any", "no host's name"),
         ("BROKER_URL", "http://user:hunter2@x", "amqp://"),
         ("BROKER_URL", "amqp://user:hunter2@x:0/", "amqp://"),
+        ("BROKER_URL", f"amqp://user:hunter2@{'x' * 64}.example/", "host"),
         ("SECRETS", "perhaps", "boolean"),
     ],
 )
