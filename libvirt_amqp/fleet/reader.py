@@ -203,7 +203,8 @@ class Reader:
             async with self._slots:
                 if self._client is None:
                     raise BrokerUnavailable("not connected")
-                result = await self._client.call(Address(follower.host, "agent"), "snapshot", timeout=SNAPSHOT_SECONDS)
+                agent, params = Address(follower.host, "agent"), self._selection.snapshot_params
+                result = await self._client.call(agent, "snapshot", params, timeout=SNAPSHOT_SECONDS)
             follower.answered(self._selected(follower.host, result))
         except (NotSupported, MethodNotFound) as error:
             log.warning("%s: no snapshot: %s", follower.host, error)

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from libvirt_amqp.events import SOURCES
 from libvirt_amqp.fleet.items import Event
 from libvirt_amqp.keys import encode_word
 from libvirt_amqp.objects import CLASSES, Identity, identity_words
@@ -48,6 +49,13 @@ class Selection:
     def heartbeat_keys(self) -> list[str]:
         """The binding keys of the heartbeats."""
         return [f"{host}.agent.heartbeat" for host in self.host_words]
+
+    @property
+    def snapshot_params(self) -> dict[str, list[str]]:
+        """The arguments of `agent.snapshot`: the selected classes of which there are events."""
+        if self.classes is None:
+            return {}
+        return {"classes": [source.cls for source in SOURCES if source.cls in self.classes]}
 
     def has_host(self, host: str) -> bool:
         """Say whether a host is selected."""

@@ -2,68 +2,24 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import TEST_UUID, Start, eventually
+from followed import A, B, Followed, cut, declare, following
 from hand_made import HandMadeHost, hand_made
 from line import Line
 from private_rabbitmq import PrivateRabbitMQ
 
-from libvirt_amqp.broker import DEFAULT_URL, open_link
+from libvirt_amqp.broker import DEFAULT_URL
 from libvirt_amqp.client import Client
-from libvirt_amqp.fleet import Event, Fleet, Item, Missed, Snapshot
+from libvirt_amqp.fleet import Event, Fleet, Missed, Snapshot
 from libvirt_amqp.keys import EVENTS, Address
 from libvirt_amqp.messages import EVENT_CONTENT_TYPE
 from libvirt_amqp.wire import Properties
 
 _EVENT = Properties(EVENT_CONTENT_TYPE)
-A, B = "aaaaaaaa-0000-0000-0000-000000000000", "bbbbbbbb-0000-0000-0000-000000000000"
-
-
-class Followed(list[Item]):
-    """The items that a subscriber got, and what it makes of them."""
-
-    @property
-    def table(self) -> dict[str, dict[str, bool]]:
-        """What a user knows who applies the items in their order: which pools of a host are active."""
-        known: dict[str, dict[str, bool]] = {}
-        for item in self:
-            if isinstance(item, Snapshot):
-                known[item.host] = {s.object["uuid"]: s.state["active"] for s in item.objects}
-            elif isinstance(item, Event) and item.happened in {"started", "stopped"}:
-                known.setdefault(item.host, {})[item.object["uuid"]] = item.happened == "started"
-        return known
-
-    def of(self, kind: type, host: str | None = None) -> list[Any]:
-        return [item for item in self if isinstance(item, kind) and host in {None, item.host}]
-
-    def happened(self, host: str) -> list[str]:
-        return [event.happened for event in self.of(Event, host)]
-
-    async def count(self, kind: type, count: int, host: str | None = None) -> list[Any]:
-        return await eventually(lambda: found if len(found := self.of(kind, host)) >= count else None, 20)
-
-
-@asynccontextmanager
-async def following(url: str, **selection: Any) -> AsyncIterator[Followed]:
-    """Follow from the first snapshot of `hosts` on, if there are any."""
-    followed = Followed()
-
-    async def follow(items: AsyncGenerator[Item, None]) -> None:
-        async for item in items:
-            followed.append(item)
-
-    async with Fleet(url) as fleet:
-        task = asyncio.create_task(follow(fleet.events(**selection)))
-        try:
-            yield followed
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture
@@ -361,24 +317,6 @@ async def test_a_broker_that_is_killed_and_comes_back_is_followed_again(start_ag
             await eventually(is_heard_again, 30)
             told = followed.of(Missed) + followed.of(Event)
             assert told
-
-
-def cut(line: Line) -> None:
-    """Break the connections of a line."""
-    for writer in line._writers:
-        writer.transport.abort()
-    line._writers.clear()
-
-
-async def declare(url: str, name: str, *keys: str, **arguments: Any) -> None:
-    """Declare a durable queue, as its user would."""
-    link = await open_link(url, "the user of the queue")
-    channel = await link.channel()
-    await channel.declare_exchange(EVENTS)
-    await channel._underlay.queue_declare(name, durable=True, arguments=arguments)
-    for key in keys:
-        await channel.bind(name, EVENTS, key)
-    await link.close()
 
 
 async def test_the_program_in_the_documentation_runs(broker_url: str, host: HandMadeHost, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 from conftest import TEST_UUID, Start, eventually
+from followed import A, cut, declare, following
 from hand_made import hand_made
 from line import Line
 from private_rabbitmq import PrivateRabbitMQ
-from test_fleet import A, cut, declare, following
 
 from libvirt_amqp.client import connect
 from libvirt_amqp.fleet import Event, Missed, Snapshot
