@@ -6,13 +6,15 @@ and sends again, in order and under the same identity, every event that the one 
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
 
+from app.outbox import Outbox
+from app.outgoing import Event
 from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, QueueHeld, keep_linked, open_link
 from libvirt_amqp.errors import CallError
 from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, Address, encode_word
@@ -25,7 +27,9 @@ log = structlog.get_logger()
 PREFETCH = 256
 WINDOW = 2000
 """Events on their way to the broker without a confirm."""
-OUTBOX_LIMIT = 100_000
+CONFIRM_SECONDS = 30.0
+"""After so long without any confirm, while some are due and the broker is not blocked, it has forgotten them."""
+LOOK_SECONDS = 1.0
 UNSENT_REPLIES = 10_000
 BLOCKED_BYTES = 8 * 1024 * 1024
 """Samples are dropped, not queued, while this much waits for a socket that does not drain."""
@@ -36,77 +40,6 @@ EVENT_PROPERTIES = Properties(EVENT_CONTENT_TYPE, persistent=True)
 
 class HostTaken(Exception):
     """Another agent, which is alive, serves this host's name."""
-
-
-class Event(NamedTuple):
-    """One event on its way: `sequence` is its number within the epoch."""
-
-    sequence: int
-    key: str
-    body: bytes
-    is_news: bool = False
-    """The agent's own: rare, and the news of a loss must not cause one."""
-
-
-@dataclass
-class Lost:
-    """A range of events that were given a sequence and then had no room."""
-
-    first: int
-    last: int
-    count: int
-
-
-class Outbox:
-    """Events in order: waiting to be sent, or sent and not confirmed.  The oldest goes when the bound is reached."""
-
-    def __init__(self, limit: int = OUTBOX_LIMIT) -> None:
-        self._limit = limit
-        self.waiting: deque[Event] = deque()
-        self.unconfirmed: deque[Event] = deque()
-        self.lost: Lost | None = None
-        self.lost_total = 0
-
-    def __len__(self) -> int:
-        return len(self.waiting) + len(self.unconfirmed)
-
-    @property
-    def has_room(self) -> bool:
-        """Whether a tenth is free: one congestion is then one loss to tell, not one for each event that finds room."""
-        return len(self) <= self._limit * 0.9
-
-    def append(self, event: Event) -> None:
-        """Keep an event; makes room, and remembers for whom, when there is none."""
-        if len(self) >= self._limit and self.waiting and not event.is_news:
-            self._drop(self.waiting.popleft().sequence)
-        self.waiting.append(event)
-
-    def next(self) -> Event:
-        """Return the next event to send, from now on unconfirmed."""
-        event = self.waiting.popleft()
-        self.unconfirmed.append(event)
-        return event
-
-    def confirm(self) -> None:
-        """Forget the oldest unconfirmed event: the broker has it."""
-        self.unconfirmed.popleft()
-
-    def rewind(self) -> None:
-        """Let everything unconfirmed be sent again, in order."""
-        self.waiting.extendleft(reversed(self.unconfirmed))
-        self.unconfirmed.clear()
-
-    def take_lost(self) -> Lost | None:
-        """Return what was lost since the last time."""
-        lost, self.lost = self.lost, None
-        return lost
-
-    def _drop(self, number: int) -> None:
-        self.lost_total += 1
-        if self.lost is None:
-            self.lost = Lost(number, number, 0)
-        self.lost.last = number
-        self.lost.count += 1
 
 
 class Session(NamedTuple):
@@ -121,7 +54,7 @@ class Session(NamedTuple):
 class Bus:
     """Publishes and receives for one host.  Every method but `run` and `flush` returns at once, connected or not."""
 
-    def __init__(self, url: str, instance: str, receive: Callable[[Delivery], None]) -> None:
+    def __init__(self, url: str, instance: str, receive: Callable[[Delivery], None], outbox: Outbox) -> None:
         self._url = url
         self._instance = instance
         self._receive = receive
@@ -129,20 +62,17 @@ class Bus:
         self._session: Session | None = None
         self._was_linked = False
         self._told = ""
-        self._tell_lost: Callable[[Lost], None] = lambda _: None
         self._unsent: deque[tuple[str, str | None, bytes]] = deque(maxlen=UNSENT_REPLIES)
-        self.outbox = Outbox()
+        self._confirmed_at = 0.0
+        self.outbox = outbox
+        outbox.on_ready = self._pump
         self.refused = 0
         """Events that a full queue behind the exchange did not take."""
         self.linked = asyncio.Event()
 
-    async def run(self, host: str, tell_lost: Callable[[Lost], None]) -> None:
-        """Serve `host` for ever.  Raises HostTaken when another agent does so already and we never did.
-
-        `tell_lost` publishes the news of events that had no room, as soon as there is some.
-        """
+    async def run(self, host: str) -> None:
+        """Serve `host` for ever.  Raises HostTaken when another agent does so already and we never did."""
         self._host = host
-        self._tell_lost = tell_lost
         await keep_linked(self._url, f"libvirt-amqp {host}", self._run_session, self._say)
 
     def publish_event(self, event: Event) -> None:
@@ -180,8 +110,13 @@ class Bus:
                 await self._session.requests.unbind(self._queue(), RPC, key)
 
     async def flush(self) -> None:
-        """Wait until every event is confirmed and every reply is with the socket, or the broker is gone."""
-        while self._session is not None and len(self.outbox):
+        """Wait until every event is confirmed and every reply is with the socket, or the broker is gone.
+
+        A broker that takes nothing for now (a memory alarm) is not waited for when the events are on disk.
+        """
+        while (session := self._session) is not None and len(self.outbox):
+            if self.outbox.is_safe and await session.link.is_blocked():
+                return
             await asyncio.sleep(0.01)
         if self._session is not None:
             await self._session.plain.flush()
@@ -210,7 +145,7 @@ class Bus:
         try:
             self._begin(link)
             await requests.consume(self._queue(), self._receive)
-            reason = await link.lost
+            reason = await self._until_lost(link)
         finally:
             self._session = None
             self.linked.clear()
@@ -224,8 +159,22 @@ class Bus:
         while self._unsent:
             self.reply(*self._unsent.popleft())
         self.linked.set()
+        self.outbox.tell_lost()
         self._pump()
-        self._tell_loss()
+
+    async def _until_lost(self, link: Link) -> str:
+        """Wait for the end of the link, and end it when the broker has forgotten to confirm: it is all sent again.
+
+        A memory or disk alarm is no such case: the broker says that it is blocked, and another connection would be
+        blocked as well, at its first event, which would be a repeat.
+        """
+        self._confirmed_at = time.monotonic()
+        while not (await asyncio.wait({link.lost}, timeout=LOOK_SECONDS))[0]:
+            if not self.outbox.unconfirmed or await link.is_blocked():
+                self._confirmed_at = time.monotonic()
+            elif time.monotonic() - self._confirmed_at > CONFIRM_SECONDS:
+                link.fail(f"no confirm for {CONFIRM_SECONDS:.0f} s")
+        return link.lost.result()
 
     async def _wait_or_give_up(self) -> None:
         """Find out who holds the host's queue: an agent that answers, or the remains of a connection of ours."""
@@ -279,16 +228,11 @@ class Bus:
             session.events.publish_confirmed(EVENTS, event.key, event.body, EVENT_PROPERTIES, self._on_confirm)
 
     def _on_confirm(self, taken: bool) -> None:  # noqa: FBT001 (the shape of wire.Confirmed)
+        self._confirmed_at = time.monotonic()
         self.outbox.confirm()
         if not taken:
             self.refused += 1
         self._pump()
-        if self.outbox.lost is not None and self.outbox.has_room:
-            self._tell_loss()
-
-    def _tell_loss(self) -> None:
-        if lost := self.outbox.take_lost():
-            self._tell_lost(lost)
 
     def _say(self, reason: str) -> None:
         """Log a loss once, not every attempt."""

@@ -13,12 +13,15 @@ import structlog
 
 from app import state
 from app.bus import Bus
+from app.events.snapshot import Snapshots
 from app.events.stream import Stream
 from app.handlers.access import Access
 from app.handlers.calling import newer_functions
 from app.handlers.dispatcher import Dispatcher
 from app.handlers.repeats import Repeats
 from app.hypervisor import ConnectionDied, Facts, Hypervisor
+from app.journal import Journal
+from app.outbox import Outbox
 from app.pollers.heartbeat import Heartbeat, versions
 from app.pollers.schedule import every
 from app.pollers.statistics import Statistics
@@ -41,6 +44,7 @@ class Agent:
         self.host = ""
         self._directory = settings.state_path
         self._state = state.begin(self._directory)
+        self._journal = Journal(self._directory, self.instance)
         self._hypervisor = Hypervisor(settings.uri, read_only=settings.access != "full")
         self._bus: Bus | None = None
         self._stream: Stream | None = None
@@ -62,11 +66,14 @@ class Agent:
             secrets=self._settings.secrets,
             epoch=self._state.epoch,
         )
-        bus = self._bus = Bus(url, self.instance, self._receive)
+        outbox = Outbox(self._journal, int(self._settings.outbox_max_mib * 2**20))
+        bus = self._bus = Bus(url, self.instance, self._receive, outbox)
         api = catalogue.load()
         if newer := newer_functions(api):
             log.warning("functions_not_in_catalogue", catalogue=api.libvirt, functions=newer)
-        stream = self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event)
+        stream = self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event, self._journal)
+        self._journal.on_renewed = stream.keep_again
+        outbox.on_lost = stream.tell_lost
         self._dispatcher = Dispatcher(
             self.host,
             self._hypervisor,
@@ -74,11 +81,12 @@ class Agent:
             api,
             Access(full=self._settings.access == "full", secrets=self._settings.secrets),
             self._ping,
+            Snapshots(self.host, api, lambda: stream.sequence).take,
             Repeats(self._directory if kept else None),
             self._settings.max_request_bytes,
         )
-        stream.announce("started", {"versions": versions(self._hypervisor), "instance": self.instance})
-        self._hypervisor.watch(stream.register, self._on_libvirt_found, self._on_libvirt_lost)
+        stream.started({"versions": versions(self._hypervisor), "instance": self.instance})
+        self._hypervisor.watch(stream.register, stream.look, self._on_libvirt_found, self._on_libvirt_lost)
         await self._serve(bus, stream, api)
 
     async def _serve(self, bus: Bus, stream: Stream, api: catalogue.Catalogue) -> None:
@@ -87,10 +95,12 @@ class Agent:
             self._hypervisor, self.host, epoch, settings.heartbeat_interval, self._health, bus.publish_sample
         )
         interval = settings.stats_interval
-        statistics = Statistics(self._hypervisor, self.host, epoch, interval, api, bus.publish_sample)
+        statistics = Statistics(
+            self._hypervisor, self.host, epoch, interval, api, bus.publish_sample, stream.domains_seen
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(bus.run(self.host, stream.tell_lost), name="bus")
+                tasks.create_task(bus.run(self.host), name="bus")
                 await bus.linked.wait()
                 tasks.create_task(every(settings.heartbeat_interval, "heartbeat", heartbeat.beat), name="heartbeat")
                 tasks.create_task(every(interval, "statistics", statistics.beat), name="statistics")
@@ -113,6 +123,7 @@ class Agent:
         self.ended.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await self.ended
+        await self._journal.close()
         unfinished = self._hypervisor.open_calls
         await self._hypervisor.close()
         log.info("agent_stopped", unfinished_calls=unfinished, unsent_events=len(self._bus.outbox) if self._bus else 0)

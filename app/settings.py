@@ -42,6 +42,8 @@ class Settings(BaseModel):
     heartbeat_interval: Seconds = 5
     state_dir: Path | None = None
     """What must outlive the process; None: STATE_DIRECTORY, then libvirt-amqp under XDG_STATE_HOME."""
+    outbox_max_mib: Annotated[float, Field(ge=1, le=65_536)] = 256
+    """MiB of events that wait for the broker; when it is reached the oldest is dropped, and `agent.gap` says so."""
     stop_grace: Seconds = 10
     """Seconds that running calls get when the agent is told to stop."""
     max_request_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024

@@ -68,7 +68,7 @@ class Link:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._outlets: list[Outlet] = []
         connection.close_callbacks.add(self._on_closed)
-        underlay = connection.transport.connection  # type: ignore[union-attr]
+        self._underlay = underlay = connection.transport.connection  # type: ignore[union-attr]
         properties = underlay.server_properties
         self.product = str(properties.get("product", "unknown"))
         # Broker-J sends no table of capabilities, and aiormq needs one before it opens a channel.
@@ -89,6 +89,14 @@ class Link:
             if prefetch:
                 await channel.set_qos(prefetch_count=prefetch)
             return Channel(self, channel, await channel.get_underlay_channel(), pipelined=pipelined)
+
+    async def is_blocked(self) -> bool:
+        """Say whether the broker has told that it takes nothing for now (connection.blocked)."""
+        try:
+            await asyncio.wait_for(self._underlay.ready(), 0.01)
+        except TimeoutError:
+            return True
+        return False
 
     def add_outlet(self, outlet: Outlet) -> None:
         """Close the outlet together with the link."""

@@ -1,59 +1,82 @@
 """From libvirt's callback to the bus: one order, one number each, and what the agent has to say of itself.
 
 Callbacks run in libvirt's event thread and only hand over; numbers are given on the loop, so the order of the numbers
-is the order in which libvirt announced.
+is the order in which libvirt announced.  What libvirt lists comes the same way, behind the events that came before it.
 """
 
 import asyncio
 import contextlib
+import hashlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import libvirt
 import structlog
 
-from app.bus import Event, Lost
+from app.events.coalesce import Coalescer
+from app.events.compare import Comparison
+from app.events.heard import Heard
 from app.events.kinds import Kind, kinds
-from app.hypervisor import identity
+from app.events.ledger import CLASSES, Kept, Ledger
+from app.events.listing import Listing, list_objects
+from app.hypervisor import after_events, identity
+from app.outgoing import Event, Lost
 from libvirt_amqp.catalogue import Catalogue
+from libvirt_amqp.events import SOURCES, lifecycle_word
 from libvirt_amqp.keys import Address
 from libvirt_amqp.messages import cloud_event, sequence, timestamp
 from libvirt_amqp.objects import Identity, identity_words
 
 log = structlog.get_logger()
 
-REMEMBERED_OBJECTS = 100_000
-"""Objects whose last sequence is known for `previous`; the one that was quiet for longest is forgotten first."""
+LOOK_AGAIN_SECONDS = (0.25, 0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0)
+"""Between the looks after a connect, as long as something differs that was not quiet.  What never is has its events."""
 
 
-class Heard(NamedTuple):
-    """What a callback hands over: nothing in it belongs to libvirt any more."""
+class Looked(NamedTuple):
+    """What libvirt listed, on its way through the events' queue; `answer` takes the classes to list once more."""
 
-    kind: Kind
-    object: Identity
-    values: tuple[Any, ...]
-    time_ns: int
+    listing: Listing
+    is_first: bool
+    is_last: bool
+    registered_at: str
+    """The last sequence before the events of this connection were registered."""
+    hypervisor: str
+    answer: Future[list[str]]
 
 
 class Stream:
     """All events of one host.  `publish` keeps an event until the broker has it."""
 
-    def __init__(self, host: str, epoch: int, catalogue: Catalogue, publish: Callable[[Event], None]) -> None:
+    def __init__(
+        self, host: str, epoch: int, catalogue: Catalogue, publish: Callable[[Event], None], journal: Kept
+    ) -> None:
         self._host = host
         self._epoch = epoch
         self._kinds = kinds(catalogue)
         self._publish = publish
         self._loop = asyncio.get_running_loop()
         self._number = 0
-        self._previous: dict[str, str] = {}
+        self._lifecycle = {kind.source.cls: kind for kind in self._kinds if kind.name == "lifecycle"}
+        self._events = {
+            (source.cls, lifecycle_word(source, name)): value
+            for source in SOURCES
+            for name, value in catalogue.enums[source.lifecycle].items()
+        }
+        self._ledger = Ledger(journal)
+        self._comparison = Comparison(self._ledger, self._tell_found)
+        self._coalescer = Coalescer(self._publish_heard)
+        self._registered_at = self.sequence
+        self._is_restart = self._ledger.unheard_since is not None
         self._lock = threading.Lock()
-        self._heard: deque[Heard] = deque()
+        self._heard: deque[Heard | Looked] = deque()
         self._wake_is_due = False
-        self._lost_at: datetime | None = None
         self._is_closed = False
 
     @property
@@ -63,6 +86,7 @@ class Stream:
 
     def register(self, connection: libvirt.virConnect) -> Callable[[], None]:
         """In the watching thread: register for every event; returns what deregisters."""
+        self._registered_at = self.sequence
         registered = []
         refused = []
         for kind in self._kinds:
@@ -80,8 +104,39 @@ class Stream:
 
         return deregister
 
+    def look(self, connection: libvirt.virConnect, is_lost: Callable[[float], bool]) -> None:
+        """In the watching thread: list what is there, have it compared, and look again until nothing is in doubt."""
+        classes: list[str] = list(CLASSES)
+        try:
+            hypervisor = hashlib.sha256(connection.getURI().encode()).hexdigest()  # it may have a password in it
+            for number, seconds in enumerate(LOOK_AGAIN_SECONDS, 1):
+                listing = list_objects(connection, self._host, classes)
+                frame = (number == 1, number == len(LOOK_AGAIN_SECONDS))
+                looked = Looked(listing, *frame, self._registered_at, hypervisor, Future())
+                after_events(partial(self._hand_over, looked))
+                classes = _answer(looked, is_lost)
+                if not classes or is_lost(seconds):
+                    break
+            log.info("compared", looks=number, unknown=listing.unknown)
+        except libvirt.libvirtError as error:  # lost already: told by who waits for it
+            log.info("not_compared", reason=str(error))
+
+    def domains_seen(self, domains: list[tuple[Identity, int]], unread: set[str]) -> None:
+        """On the loop: take the active domains and their states, as the poller reads them anyway."""
+        self._comparison.second_look(self._host, domains, unread)
+
+    def keep_again(self) -> None:
+        """Write everything that has to outlive the process once more: the journal had to begin anew."""
+        self._ledger.keep_again()
+
+    def started(self, data: dict[str, Any]) -> None:
+        """Tell that a run begins, and what the one before had given last; null: nothing is known of one."""
+        self._ledger.unheard(self._ledger.unheard_since)
+        self.announce("started", {**data, "former": self._ledger.former_sequence})
+
     def announce(self, name: str, data: dict[str, Any]) -> None:
         """Publish the agent's own news: started, libvirt-lost, libvirt-found, gap."""
+        self._coalescer.flush()
         address = Address(self._host, "agent")
         data = {"object": {"class": "agent", "host": self._host}, **data}
         self._emit(address, (name,), f"agent.{name}", data, timestamp())
@@ -92,23 +147,26 @@ class Stream:
         self._is_closed = True
 
     def libvirt_found(self, data: dict[str, Any]) -> None:
-        """Tell that libvirt is there; after a loss also the time in which nobody listened."""
+        """Tell that libvirt is there; after a loss or a restart also the time in which nobody listened."""
         self.announce("libvirt-found", data)
-        if self._lost_at is not None:
-            moments = {"from": timestamp(self._lost_at), "to": timestamp()}
-            self.announce("gap", {"reason": "libvirt-lost", "first": None, "last": None, "count": None, **moments})
-            self._lost_at = None
+        since = self._ledger.unheard_since
+        if since is not None:
+            reason = "agent-restart" if self._is_restart else "libvirt-lost"
+            moments = {"from": timestamp(since), "to": timestamp()}
+            self.announce("gap", {"reason": reason, "first": None, "last": None, "count": None, **moments})
+            self._ledger.unheard(None)
+        self._is_restart = False
 
     def libvirt_lost(self, reason: str) -> None:
         """Tell that libvirt is away, or was not there at the start."""
-        self._lost_at = self._lost_at or datetime.now(UTC)
+        self._comparison.lost()
+        if self._ledger.unheard_since is None:
+            self._ledger.unheard(datetime.now(UTC))
         self.announce("libvirt-lost", {"reason": reason})
 
     def tell_lost(self, lost: Lost) -> None:
-        """Tell that events were given a sequence and then had no room."""
-        first, last = sequence(self._epoch, lost.first), sequence(self._epoch, lost.last)
-        data = {"reason": "outbox-full", "first": first, "last": last, "count": lost.count, "from": None, "to": None}
-        self.announce("gap", data)
+        """Tell that events were given a sequence and then were lost; it may have been that of a former epoch."""
+        self.announce("gap", {**vars(lost), "from": None, "to": None})
 
     def _callback(self, kind: Kind) -> Callable[..., None]:
         def heard(_connection: libvirt.virConnect, source: Any, *values: Any) -> None:
@@ -122,7 +180,7 @@ class Stream:
 
         return heard
 
-    def _hand_over(self, event: Heard) -> None:
+    def _hand_over(self, event: Heard | Looked) -> None:
         """In libvirt's event thread: queue for the loop, and wake it if nobody has."""
         with self._lock:
             self._heard.append(event)
@@ -140,33 +198,70 @@ class Stream:
             self._heard.clear()
         for event in burst:
             try:
-                self._publish_heard(event)
+                if isinstance(event, Looked):
+                    self._compare(event)
+                else:
+                    self._coalescer.take(event)
             except Exception:
-                log.exception("event_broke", type=event.kind.type)
+                log.exception("event_broke", type=type(event).__name__)
+
+    def _compare(self, looked: Looked) -> None:
+        again: list[str] = []
+        try:
+            if looked.is_first:
+                self._comparison.begin(looked.hypervisor, looked.registered_at)
+            again = self._comparison.look(looked.listing, is_last=looked.is_last)
+        finally:
+            looked.answer.set_result(again)
+
+    def _tell_found(self, whose: Identity, word: str) -> None:
+        """Publish a lifecycle event that stands for what was not heard: why it happened is not known."""
+        self._coalescer.flush_object(whose)
+        kind, event = self._lifecycle[whose["class"]], self._events[whose["class"], word]
+        address = Address(self._host, whose["class"], identity_words(whose))
+        data = {"object": whose, **kind.data((event, None))}
+        self._emit(address, kind.words((event,)), kind.type, data, timestamp(), (event, None), found=True)
 
     def _publish_heard(self, event: Heard) -> None:
         address = Address(self._host, event.kind.source.cls, identity_words(event.object))
         data = {"object": event.object, **event.kind.data(event.values)}
         heard_at = timestamp(datetime.fromtimestamp(event.time_ns / 1e9, UTC))
-        self._emit(address, event.kind.words(event.values), event.kind.type, data, heard_at)
+        self._emit(address, event.kind.words(event.values), event.kind.type, data, heard_at, event.values)
 
-    def _emit(self, address: Address, words: tuple[str, ...], kind: str, data: dict[str, Any], moment: str) -> None:
+    def _emit(  # noqa: PLR0913 (everything that an event consists of)
+        self,
+        address: Address,
+        words: tuple[str, ...],
+        kind: str,
+        data: dict[str, Any],
+        moment: str,
+        values: tuple[Any, ...] = (),
+        *,
+        found: bool = False,
+    ) -> None:
         if self._is_closed:
             return
         number = self._number + 1
         event_id = sequence(self._epoch, number)
         subject = address.subject
-        extensions = {"sequence": event_id}
-        previous = self._previous.get(subject)
+        extensions: dict[str, Any] = {"sequence": event_id}
+        previous = self._ledger.previous(subject)
         if previous is not None:
             extensions["previous"] = previous
+        if found:
+            extensions["found"] = True
         body = cloud_event(address, kind, data, event_id=event_id, time=moment, extensions=extensions)
         self._number = number
-        self._previous.pop(subject, None)  # to the end: what was quiet for longest is first
-        self._previous[subject] = event_id
-        if len(self._previous) > REMEMBERED_OBJECTS:
-            del self._previous[next(iter(self._previous))]
-        self._publish(Event(number, address.key(*words), body, is_news=address.cls == "agent"))
+        self._ledger.note(subject, data["object"], event_id, words, values)
+        self._publish(Event(event_id, address.key(*words), body, is_news=address.cls == "agent"))
+
+
+def _answer(looked: Looked, is_lost: Callable[[float], bool]) -> list[str]:
+    """Wait for the comparison, which never comes when the loop has ended."""
+    while not is_lost(0):
+        with contextlib.suppress(TimeoutError):
+            return looked.answer.result(1.0)
+    return []
 
 
 def _say_unreadable(kind: str, error: str) -> None:

@@ -1,13 +1,22 @@
-"""The agent's own methods, answered without libvirt: `<host>.agent.ping` and its like."""
+"""The agent's own methods: `<host>.agent.ping` and its like, answered without libvirt, and the snapshot."""
 
 from collections.abc import Callable
 from typing import Any
 
-from libvirt_amqp.errors import CallError, InvalidParams, MethodNotFound, NotSupported
+import libvirt
+
+from libvirt_amqp.errors import InvalidParams, MethodNotFound
+from libvirt_amqp.events import SOURCES
 from libvirt_amqp.schema.calls import openrpc
 
-NOT_YET = {"snapshot": "the states of all objects with the sequence they are valid at"}
-"""Methods of the contract that this agent does not have yet."""
+SNAPSHOT = "snapshot"
+"""The one method that asks libvirt: it goes the way of libvirt's functions."""
+
+CLASSES = tuple(source.cls for source in SOURCES)
+"""What a snapshot can be of: the classes whose objects have events."""
+
+Snapshot = Callable[[libvirt.virConnect, tuple[str, ...]], dict[str, Any]]
+"""In a worker thread: returns the states of all objects of some classes with the sequence they are valid at."""
 
 Abort = Callable[[str, object], str]
 """Takes a caller's `reply_to` and the id of its call; returns "aborted", "running" or "unknown"."""
@@ -28,7 +37,8 @@ class AgentMethods:
         """Return the result of a method that `caller` (its `reply_to`) asks for, or raise a CallError."""
         known = self._methods.get(method)
         if known is None:
-            raise self._no_such(method)
+            known_ones = ", ".join([*self._methods, SNAPSHOT])
+            raise MethodNotFound(f"{method!r} is no method of an agent ({known_ones} are)")
         return known(params, caller)
 
     def _abort(self, params: dict[str, Any], caller: str) -> str:
@@ -41,11 +51,18 @@ class AgentMethods:
             raise InvalidParams("reply_to: a string is needed")
         return self._abort_call(reply_to, params["id"])
 
-    def _no_such(self, method: str) -> CallError:
-        if method in NOT_YET:
-            return NotSupported(f"{method} ({NOT_YET[method]}) is not supported by this agent")
-        known = ", ".join([*self._methods, *NOT_YET])
-        return MethodNotFound(f"{method!r} is no method of an agent ({known} are)")
+
+def snapshot_classes(params: dict[str, Any]) -> tuple[str, ...]:
+    """Return the classes that a snapshot is asked of.  Raises InvalidParams."""
+    unknown = params.keys() - {"classes"}
+    if unknown:
+        raise InvalidParams(f"{SNAPSHOT} has no argument {', '.join(sorted(unknown))}; it takes classes")
+    classes = params.get("classes")
+    if classes is None:
+        return CLASSES
+    if not isinstance(classes, list) or not all(cls in CLASSES for cls in classes):
+        raise InvalidParams(f"classes: an array of {', '.join(CLASSES)} is needed")
+    return tuple(dict.fromkeys(classes))
 
 
 def _without_arguments(method: str, params: dict[str, Any], answer: Callable[[], Any]) -> Any:

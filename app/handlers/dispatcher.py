@@ -11,7 +11,7 @@ import orjson
 import structlog
 
 from app.handlers.access import Access
-from app.handlers.agent import AgentMethods
+from app.handlers.agent import SNAPSHOT, AgentMethods, Snapshot, snapshot_classes
 from app.handlers.answers import Answers, Replies
 from app.handlers.arguments import check
 from app.handlers.calling import is_in_binding, make_work, newer_functions, translate
@@ -22,7 +22,7 @@ from app.handlers.requests import Request, parse, read, too_late
 from app.handlers.results import Encoder
 from app.handlers.rooms import STREAMS
 from app.handlers.streams import Streams
-from app.hypervisor import CALLS, PRIORITY, RESCUE, ConnectionDied, Hypervisor, Job
+from app.hypervisor import CALLS, PRIORITY, RESCUE, ConnectionDied, Hypervisor, Job, Work
 from libvirt_amqp.broker import Delivery
 from libvirt_amqp.catalogue import Catalogue, Function
 from libvirt_amqp.errors import (
@@ -60,6 +60,7 @@ class Dispatcher:
         catalogue: Catalogue,
         access: Access,
         ping: Callable[[], Any],
+        snapshot: Snapshot,
         repeats: Repeats,
         max_request_bytes: int,
     ) -> None:
@@ -72,6 +73,7 @@ class Dispatcher:
         self._encoder = Encoder(catalogue, host)
         self._access = access
         self._agent = AgentMethods(ping, self._abort)
+        self._snapshot = snapshot
         self._repeats = repeats
         self._max_request_bytes = max_request_bytes
         self._open = OpenCalls()
@@ -98,15 +100,12 @@ class Dispatcher:
         if self.stopping:
             raise Busy("the agent is stopping")
         if request.key.cls == "agent":
-            self._answers.answer(
-                call, result_reply(call.id, self._agent.answer(request.key.method, request.params, call.caller))
-            )
+            self._answer_agent(call, request)
             return
         call.function = function = self._function(request)
         arguments = check(function, request.params, self._host)
         self._access.check(function, arguments)
-        if not self._hypervisor.connected:
-            raise LibvirtLost("the agent is not connected to libvirt now; it goes on trying")
+        self._check_connected()
         if function.cls == "stream":
             self._operate_stream(call, function, request, arguments)
             return
@@ -117,6 +116,23 @@ class Dispatcher:
         if request.idempotency_key is not None and call.writes and self._is_repeat(call, request):
             return
         self._start(call, function, request, arguments)
+
+    def _answer_agent(self, call: Call, request: Request) -> None:
+        """Answer a method of the agent's own; the snapshot is a call of libvirt like any other."""
+        if request.key.method != SNAPSHOT:
+            result = self._agent.answer(request.key.method, request.params, call.caller)
+            self._answers.answer(call, result_reply(call.id, result))
+            return
+        classes = snapshot_classes(request.params)
+        self._check_connected()
+        self._open.check(call.caller)
+        self._queue(
+            call, lambda connection: result_reply(call.id, self._snapshot(connection, classes)), CALLS, request.deadline
+        )
+
+    def _check_connected(self) -> None:
+        if not self._hypervisor.connected:
+            raise LibvirtLost("the agent is not connected to libvirt now; it goes on trying")
 
     def _function(self, request: Request) -> Function:
         """Find the function, and refuse it where it does not belong."""
@@ -169,9 +185,12 @@ class Dispatcher:
 
     def _submit(self, call: Call, function: Function, request: Request, arguments: dict[str, Any]) -> None:
         work = make_work(function, request.key.cls, request.words, arguments, self._encoder, call.id)
-        call.job = Job(work, lambda job: self._finish(call, job), request.deadline)
-        call.lane = self._lane(function)
-        self._hypervisor.submit(call.job, call.lane)
+        self._queue(call, work, self._lane(function), request.deadline)
+
+    def _queue(self, call: Call, work: Work, lane: str, deadline: float | None) -> None:
+        call.job = Job(work, lambda job: self._finish(call, job), deadline)
+        call.lane = lane
+        self._hypervisor.submit(call.job, lane)
         self._open.begin(call)
 
     def _lane(self, function: Function) -> str:

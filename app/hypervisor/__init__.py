@@ -10,6 +10,7 @@ import libvirt
 
 from app.hypervisor import event_loop
 from app.hypervisor.connection import Connection, Facts
+from app.hypervisor.event_loop import after_events
 from app.hypervisor.identities import identity, is_object, text
 from app.hypervisor.lanes import ConnectionDied, Job, Lane, Work
 from app.hypervisor.watch import Watch
@@ -27,6 +28,7 @@ __all__ = [
     "Hypervisor",
     "Job",
     "Work",
+    "after_events",
     "identity",
     "is_object",
     "text",
@@ -62,13 +64,15 @@ class Hypervisor:
     def watch(
         self,
         register: Callable[[libvirt.virConnect], Callable[[], None]],
+        look: Callable[[libvirt.virConnect, Callable[[float], bool]], None],
         found: Callable[[Facts], None],
         lost: Callable[[str], None],
     ) -> None:
         """Keep a connection for events, for ever.
 
-        `register` runs in a thread of its own on every new connection and returns what undoes it; `found` and `lost`
-        (with the reason) run on the loop.  `lost` is also called, once, when libvirt is not there at the start.
+        `register` runs in a thread of its own on every new connection and returns what undoes it; so does
+        `look` then, with what waits some seconds and says whether the connection was lost; `found` and `lost` (with the
+        reason) run on the loop.  `lost` is also called, once, when libvirt is not there at the start.
         """
         loop = asyncio.get_running_loop()
 
@@ -84,7 +88,7 @@ class Hypervisor:
         def on_learned(facts: Facts) -> None:
             self.facts = facts
 
-        self._watch = Watch(self._connect(), register, loop, on_found, on_lost, on_learned)
+        self._watch = Watch(self._connect(), register, look, loop, on_found, on_lost, on_learned)
 
     def submit(self, job: Job, lane: str) -> None:
         """On the loop: queue a job.  Raises Busy."""

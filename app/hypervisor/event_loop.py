@@ -5,6 +5,7 @@ or never, and with uvloop the process aborted (docs/decisions.md).
 """
 
 import threading
+from collections.abc import Callable
 from functools import cache
 
 import libvirt
@@ -25,6 +26,19 @@ def start() -> threading.Thread:
     thread = threading.Thread(target=_run, name="libvirt-events", daemon=True)
     thread.start()
     return thread
+
+
+def after_events(report: Callable[[], None]) -> None:
+    """From any thread: run `report` in the event thread, behind every event that this process has received.
+
+    A connection hands its events over by a timer that is due at once; one that is set later comes later.
+    """
+
+    def due(timer: int, _opaque: None) -> None:
+        libvirt.virEventRemoveTimeout(timer)
+        report()
+
+    libvirt.virEventAddTimeout(0, due, None)
 
 
 def _run() -> None:

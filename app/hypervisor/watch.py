@@ -20,15 +20,17 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.1, 0.8
 
 
 class Watch:
-    """Runs until `stop`.  `register`, and what it returns, run in this thread; the others on the loop.
+    """Runs until `stop`.  `register`, what it returns, and `look` run in this thread; the others on the loop.
 
-    `found` and `lost` report, `learned` completes what `found` was told.
+    `look` gets the connection and what waits some seconds and says whether it was lost meanwhile.  `found` and `lost`
+    report, `learned` completes what `found` was told.
     """
 
     def __init__(  # noqa: PLR0913 (what it watches, and whom it tells)
         self,
         connection: Connection,
         register: Callable[[libvirt.virConnect], Callable[[], None]],
+        look: Callable[[libvirt.virConnect, Callable[[float], bool]], None],
         loop: asyncio.AbstractEventLoop,
         found: Callable[[Facts], None],
         lost: Callable[[str], None],
@@ -36,6 +38,7 @@ class Watch:
     ) -> None:
         self._connection = connection
         self._register = register
+        self._look = look
         self._loop = loop
         self._found = found
         self._lost = lost
@@ -86,6 +89,7 @@ class Watch:
         deregister = self._register(handle)
         self.connected = True
         self._tell(self._found, facts)
+        self._look(handle, self._connection.lost.wait)
         self._tell(self._learned, replace(facts, hypervisor_version=hypervisor_version(handle)))
         return deregister
 

@@ -26,12 +26,17 @@ INFO_FIELDS = ("state", "maxMem", "memory", "nrVirtCpu", "cpuTime")
 Publish = Callable[[str, bytes, float], None]
 """Key, body and seconds to live."""
 
+Seen = Callable[[list[tuple[Identity, int]], set[str]], None]
+"""The active domains with their virDomainState, and the uuids of those that did not answer."""
+
 
 class Round(NamedTuple):
     """What one round read."""
 
     time: str
     domains: list[tuple[Identity, list[int]]]
+    unread: set[str]
+    """The uuids of active domains that did not answer."""
     host: dict[str, Any]
 
 
@@ -46,6 +51,7 @@ class Statistics:
         interval: float,
         catalogue: Catalogue,
         publish: Publish,
+        seen: Seen,
     ) -> None:
         self._hypervisor = hypervisor
         self._host = host
@@ -53,6 +59,7 @@ class Statistics:
         self._interval = interval
         self._states = catalogue.names("virDomainState")
         self._publish = publish
+        self._seen = seen
         self._sample = 0
 
     async def beat(self) -> None:
@@ -64,6 +71,7 @@ class Statistics:
             done: Round = await self._hypervisor.call(lambda connection: read_round(connection, self._host))
         except (LibvirtLost, ConnectionDied, Busy):
             return  # said once by whoever watches the connection, or stopping
+        self._seen([(whose, info[0]) for whose, info in done.domains], done.unread)
         for whose, info in done.domains:
             data = {"object": whose, **dict(zip(INFO_FIELDS, info, strict=True))}
             data["names"] = {"state": self._states.get(info[0])}
@@ -84,11 +92,15 @@ def read_round(connection: libvirt.virConnect, host: str) -> Round:
     """In a worker thread: list the active domains and ask each one; then the host."""
     now = timestamp()
     domains: list[tuple[Identity, list[int]]] = []
+    unread: set[str] = set()
     for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-        with contextlib.suppress(libvirt.libvirtError):
+        try:
             info: Any = domain.info()
+        except libvirt.libvirtError:
+            unread.add(domain.UUIDString())
+        else:
             domains.append((identity(domain, host), info))
-    return Round(now, domains, _host_figures(connection))
+    return Round(now, domains, unread, _host_figures(connection))
 
 
 def _host_figures(connection: libvirt.virConnect) -> dict[str, Any]:

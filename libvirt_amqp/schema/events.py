@@ -92,7 +92,8 @@ def _event(source: Source, constant: str, fields: tuple[str, ...]) -> Message:
         data["event"] = integer("int32", [source.lifecycle])
         constants = load().names(source.lifecycle)
         details = {constants[event]: enum for event, enum in detail_enums(source, load()).items()}
-        data["detail"] = depending(integer("int32"), "event", details) if details else integer("int32")
+        detail = nullable(integer("int32"))
+        data["detail"] = depending(detail, "event", details) if details else detail
     return Message(f"{source.cls}.{name}", f"libvirt's {constant}.", data, names, words, is_libvirts=True)
 
 
@@ -103,20 +104,25 @@ def _field(event: str, field: str) -> Schema:
     return {**schema, "allOf": [ref(ENUMS[event, field])]} if (event, field) in ENUMS else schema
 
 
+_FORMER = described(nullable(ref("sequence")), "the last one of the run before; null: nothing is known of one")
 _INSTANCE = described(TEXT, "a random id of this run")
 _OPTIONAL_SEQUENCE, _OPTIONAL_TIME = nullable(ref("sequence")), nullable(ref("time"))
 
 NEWS = (
-    Message("agent.started", "The first event of every epoch.", {"versions": ref("versions"), "instance": _INSTANCE}),
+    Message(
+        "agent.started",
+        "The first event of every epoch.",
+        {"versions": ref("versions"), "instance": _INSTANCE, "former": _FORMER},
+    ),
     Message("agent.libvirt-found", "libvirt is connected, all events are registered.", {"versions": ref("versions")}),
     Message(
         "agent.libvirt-lost", "The connection to libvirt is lost, or was not there at the start.", {"reason": TEXT}
     ),
     Message(
         "agent.gap",
-        "Something was missed: libvirt was lost from `from` to `to`, or `count` events had no room.",
+        "Something was missed: nobody listened from `from` to `to`, or `count` events had no room.",
         {
-            "reason": {"enum": ["libvirt-lost", "outbox-full"]},
+            "reason": {"enum": ["libvirt-lost", "agent-restart", "outbox-full"]},
             "first": _OPTIONAL_SEQUENCE,
             "last": _OPTIONAL_SEQUENCE,
             "count": nullable(integer("uint64")),
@@ -200,6 +206,8 @@ def payload(message: Message) -> Schema:
         attributes["sequence"] = ref("sequence")
         attributes["previous"] = described(ref("sequence"), "of the last event with this subject; absent for the first")
         required.append("sequence")
+    if message.words:
+        attributes["found"] = described({"const": True}, "there for what was found by comparing, not heard of libvirt")
     return {"type": "object", "properties": {**attributes, "data": _data(message)}, "required": required}
 
 

@@ -111,7 +111,8 @@ async def test_libvirts_error_comes_whole(client: Client) -> None:
         ),
         (Address("h1", "domain", ("x",)), "virDomainGetInfo", {}, errors.InvalidRequest, "uuid"),
         (Address("any", "connect"), "virConnectGetHostname", {}, errors.Denied, "lookups"),
-        (Address("h1", "agent"), "snapshot", {}, errors.NotSupported, "not supported"),
+        (Address("h1", "agent"), "snapshot", {"classes": ["nwfilter"]}, errors.InvalidParams, "an array of domain"),
+        (Address("h1", "agent"), "snapshot", {"class": "domain"}, errors.InvalidParams, "no argument class"),
         (
             CONNECT,
             "virNodeGetFreePages",

@@ -38,7 +38,7 @@ async def test_a_libvirtd_restarted_right_after_the_registrations_is_a_loss_and_
 
         return deregister
 
-    hypervisor.watch(register, lambda _: reports.append("found"), lambda _: reports.append("lost"))
+    hypervisor.watch(register, lambda *_: None, lambda _: reports.append("found"), lambda _: reports.append("lost"))
     await eventually(lambda: reports == ["registered", "found", "lost", "registered", "found"])
     await hypervisor.call(lambda connection: connection.lookupByName("test").suspend())
     await eventually(lambda: heard)

@@ -1,35 +1,91 @@
-from app.bus import Event, Outbox
+from pathlib import Path
+
+import pytest
+
+from app.journal import Journal
+from app.outbox import Outbox
+from app.outgoing import Event, Lost
+
+MIB = 2**20
 
 
 def event(number: int, *, news: bool = False) -> Event:
-    return Event(number, "h.x", b"", is_news=news)
+    return Event(f"1-{number:015d}", "h.x", b"", is_news=news)
 
 
-def test_the_oldest_event_goes_when_the_bound_is_reached_and_the_range_is_known() -> None:
-    outbox = Outbox(3)
+def numbers(outbox: Outbox) -> list[int]:
+    return [int(placed.event.sequence[2:]) for placed in outbox.waiting]
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> Journal:
+    """Return a journal without a place to write: the outbox is in memory."""
+    (tmp_path / "file").write_text("")
+    return Journal(tmp_path / "file", "run")
+
+
+async def test_the_oldest_event_goes_when_the_bound_is_reached_and_the_range_is_known(journal: Journal) -> None:
+    outbox = Outbox(journal, MIB, limit=3)
     for number in range(1, 6):
         outbox.append(event(number))
-    lost = outbox.take_lost()
-    assert lost is not None
-    assert (lost.first, lost.last, lost.count) == (1, 2, 2)
-    assert [e.sequence for e in outbox.waiting] == [3, 4, 5]
-    assert outbox.take_lost() is None
+    assert outbox.lost == Lost(event(1).sequence, event(2).sequence, 2)
+    assert outbox.lost_total == 2
+    assert numbers(outbox) == [3, 4, 5]
 
 
-def test_the_news_of_a_loss_causes_none() -> None:
-    outbox = Outbox(1)
+async def test_the_bytes_of_events_are_bounded_too(journal: Journal) -> None:
+    outbox = Outbox(journal, 3 * event(1).size)
+    for number in range(1, 6):
+        outbox.append(event(number))
+    assert numbers(outbox) == [3, 4, 5]
+
+
+async def test_what_was_sent_is_not_dropped(journal: Journal) -> None:
+    outbox = Outbox(journal, MIB, limit=3)
+    for number in range(1, 4):
+        outbox.append(event(number))
+    outbox.next()
+    outbox.append(event(4))
+    outbox.rewind()
+    assert numbers(outbox) == [1, 3, 4]
+
+
+async def test_the_news_of_a_loss_causes_none(journal: Journal) -> None:
+    outbox = Outbox(journal, MIB, limit=1)
     outbox.append(event(1))
     outbox.append(event(2, news=True))
-    assert outbox.take_lost() is None
-    assert len(outbox) == 2
+    assert outbox.lost is None
+    assert numbers(outbox) == [1, 2]
 
 
-def test_what_was_not_confirmed_is_sent_again_in_order() -> None:
-    outbox = Outbox(10)
+async def test_the_news_of_a_loss_is_not_lost(journal: Journal) -> None:
+    outbox = Outbox(journal, MIB, limit=2)
+    outbox.append(event(1, news=True))
+    for number in range(2, 6):
+        outbox.append(event(number))
+    assert numbers(outbox) == [1, 5]
+
+
+async def test_a_loss_is_told_once_and_not_before_there_is_room(journal: Journal) -> None:
+    outbox = Outbox(journal, MIB, limit=10)
+    told: list[Lost] = []
+    outbox.on_lost = told.append
+    for number in range(1, 13):
+        outbox.append(event(number))
+    outbox.tell_lost()
+    assert not told
+    for _ in range(5):
+        outbox.next()
+        outbox.confirm()
+    assert told == [Lost(event(1).sequence, event(2).sequence, 2)]
+
+
+async def test_what_was_not_confirmed_is_sent_again_in_order(journal: Journal) -> None:
+    outbox = Outbox(journal, MIB)
     for number in range(1, 5):
         outbox.append(event(number))
     for _ in range(3):
         outbox.next()
     outbox.confirm()
     outbox.rewind()
-    assert [e.sequence for e in outbox.waiting] == [2, 3, 4]
+    assert numbers(outbox) == [2, 3, 4]

@@ -17,7 +17,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT7
 
 from app.handlers import access
-from app.handlers.agent import AgentMethods
+from app.handlers.agent import SNAPSHOT, AgentMethods
 from libvirt_amqp import catalogue
 from libvirt_amqp.cli.schema import command
 from libvirt_amqp.events import FIELDS
@@ -69,7 +69,7 @@ def test_the_document_and_the_descriptions_cover_exactly_what_is_served() -> Non
     assert set(methods()) - own == set(served) == set(described["functions"])
     assert set(described["structs"]) == set(catalogue.load().structs)
     assert set(described["enums"]) == set(catalogue.load().enums)
-    assert own == set(AgentMethods(dict, lambda _caller, _id: "unknown")._methods)
+    assert own == {*AgentMethods(dict, lambda _caller, _id: "unknown")._methods, SNAPSHOT}
 
 
 def test_every_flags_argument_has_an_enum_or_is_known_to_have_no_bits() -> None:

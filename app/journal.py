@@ -1,0 +1,303 @@
+"""The journal: what has to outlive the process, on disk within a moment, written by a thread of its own.
+
+The loop gathers a batch and hands it over: in the next turn when there are events in it, within 0.1 s otherwise.  What
+gathers while the thread is busy is one transaction.  Nothing here blocks the loop or raises.
+
+Whoever owns the events keeps each until the journal says that it is written.  When the file fails the thread begins a
+new generation, drops what it was given in the former one, and tries again; the owner hears of it and hands over again
+what is not on disk.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from app.journal_file import NOTHING, Batch, JournalFile, Left, is_broken, set_aside
+from app.outgoing import Lost, Placed
+
+log = structlog.get_logger()
+
+FILE = "outbox.sqlite"
+PAGE = 1000
+FORGET_SECONDS = 0.1
+ALIVE_SECONDS = 5.0
+MARGIN_SECONDS = 0.1
+"""What was heard so long ago has been handed over, also when a turn of the loop took a while."""
+RETRY_SECONDS = 10.0
+CLOSE_SECONDS = 5.0
+CONSEQUENCE = f"events are in memory only; tried again every {RETRY_SECONDS:.0f} s"
+
+
+class Owner(Protocol):
+    """Who keeps the events; called on the loop."""
+
+    def written(self, place: int) -> None:
+        """Everything up to this place that was appended is on disk."""
+
+    def page(self, events: list[Placed] | None) -> None:
+        """What was asked for; None: it cannot be read."""
+
+    def opened(self, left: Left) -> None:
+        """The file works again."""
+
+
+class Journal:
+    """One file in `directory`.  `run` is a name that no other process has."""
+
+    def __init__(self, directory: Path, run: str) -> None:
+        self.path = directory / FILE
+        self.kept: dict[str, bytes] = {}
+        """Rows as the last run left them."""
+        self.former_sequence: str | None = None
+        self.former_alive: datetime | None = None
+        """A moment up to which everything that the last run heard was kept."""
+        self.lost: Lost | None = None
+        """What the last run lost and had not told."""
+        self.left = NOTHING
+        self.works = False
+        self.on_renewed: Callable[[], None] = lambda: None
+        """Called when the file had to be begun anew while we ran: rows that matter have to be kept again."""
+        self._run = run
+        self._loop = asyncio.get_running_loop()
+        self.owner: Owner | None = None
+        self._told = ""
+        self._todo = Batch()
+        self._soon: asyncio.Handle | None = None
+        self._later: asyncio.Handle | None = None
+        self._condition = threading.Condition()
+        self._handed: list[Batch] = []
+        self._wanted: int | None = None
+        self._is_due = self._is_closing = False
+        # From here on the thread's own.
+        self._file: JournalFile | None = None
+        self._known: tuple[int, int, str | None] | None = None
+        self._batch = Batch()
+        self._generation = 0
+        self._is_announced = True
+        self._retry_at = 0.0
+        self._begin()
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread.start()
+        self._tick()
+
+    def append(self, placed: Placed) -> None:
+        """Write an event, unless the file does not work: `Owner.opened` says when to come again."""
+        if self.works:
+            self._todo.events.append(placed)
+        self._todo.sequence = placed.event.sequence
+        if self._soon is None:
+            self._soon = self._loop.call_soon(self._hand_over)
+
+    def forget(self, first: int, last: int) -> None:
+        """Delete the events of a range of places within a moment."""
+        self._todo.forget(first, last)
+        self._touch()
+
+    def keep(self, subject: str, row: bytes | None) -> None:
+        """Keep a row, or delete it, in one transaction with the event that is appended in the same turn."""
+        self._todo.kept[subject] = row
+        self._touch()
+
+    def note_lost(self, lost: Lost | None) -> None:
+        """Remember what was lost until it is told; None: it is."""
+        self._todo.lost = Lost(**vars(lost)) if lost else None
+        self._todo.is_lost_known = True
+        self._touch()
+
+    def read(self, after: int) -> None:
+        """Ask for some of the events behind a place; `Owner.page` gets them."""
+        self._hand_over(wanted=after)
+
+    async def close(self) -> None:
+        """Write what there is and let go of the file."""
+        self._is_closing = True
+        self._hand_over()
+        await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
+
+    def _touch(self) -> None:
+        if self._later is None:
+            self._later = self._loop.call_later(FORGET_SECONDS, self._hand_over)
+
+    def _tick(self) -> None:
+        if not self._is_closing:
+            self._touch()
+            self._loop.call_later(ALIVE_SECONDS, self._tick)
+
+    def _hand_over(self, wanted: int | None = None) -> None:
+        for handle in (self._soon, self._later):
+            if handle is not None:
+                handle.cancel()
+        self._soon = self._later = None
+        batch, self._todo = self._todo, Batch(generation=self._todo.generation)
+        batch.alive = time.time() - MARGIN_SECONDS
+        with self._condition:
+            self._handed.append(batch)
+            self._wanted = self._wanted if wanted is None else wanted
+            self._is_due = True
+            self._condition.notify()
+
+    def _on_failed(self, error: str) -> None:
+        self.works = False
+        self._todo.events.clear()
+        if not self._told:
+            self._told = error
+            log.error("outbox_not_on_disk", file=str(self.path), error=error, consequence=CONSEQUENCE)
+
+    def _on_opened(self, generation: int, left: Left) -> None:
+        """Begin a generation: the owner appends what is not on disk."""
+        self.works = True
+        self._todo.generation = generation
+        if self._told:
+            log.warning("outbox_on_disk_again", file=str(self.path))
+        self._told = ""
+        if not left.is_ours:
+            self.adopt(left.highest + 1)
+            self.on_renewed()
+        if self.owner is not None:
+            self.owner.opened(left)
+        self._hand_over()
+
+    def adopt(self, shift: int) -> None:
+        """Move the places of what others left by more than every place, so that none is taken twice on the way."""
+        self._todo.adopt = shift
+
+    def _begin(self) -> None:
+        """On the loop still; everything from here on is the thread's."""
+        try:
+            file = self._open()
+            self.kept = file.kept()
+            _, self.former_sequence, alive, lost = file.state()
+            self.former_alive = datetime.fromtimestamp(alive, UTC) if alive is not None else None
+            self.lost = Lost.read(lost)
+            self.left, self._known = file.left(), file.identity()
+            self.works = True
+            self._todo.adopt = 0
+        except Exception as error:  # noqa: BLE001 (whatever it is, the agent goes on without)
+            self._fail(error)
+
+    def _open(self) -> JournalFile:
+        try:
+            self._file = JournalFile(self.path, self._run)
+        except sqlite3.DatabaseError as error:
+            if not is_broken(error):
+                raise
+            self._set_aside(error)
+            self._file = JournalFile(self.path, self._run)
+        return self._file
+
+    def _set_aside(self, error: Exception) -> None:
+        self._close_file()
+        log.error("outbox_set_aside", file=str(set_aside(self.path)), error=str(error))
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(sqlite3.Error):
+                file.close()
+
+    def _work(self) -> None:
+        while not self._turn():
+            pass
+        self._close_file()
+
+    def _turn(self) -> bool:
+        """Do what is due; True: it was the last time."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._is_due, self._pause())
+            handed, self._handed = self._handed, []
+            wanted, self._wanted = self._wanted, None
+            self._is_due = False
+            is_last = self._is_closing
+        for batch in handed:
+            if batch.generation != self._generation:
+                batch.events.clear()
+            self._batch.add(batch)
+        if self._batch.generation == self._generation:
+            self._attempt(self._write)
+        if self._batch.generation != self._generation and time.monotonic() >= self._retry_at:
+            self._attempt(self._recover)
+        if wanted is not None:
+            self._read(wanted)
+        return is_last
+
+    def _pause(self) -> float | None:
+        if self._batch.generation == self._generation or self._is_announced:
+            return None
+        return max(0.0, self._retry_at - time.monotonic())
+
+    def _attempt(self, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except Exception as error:  # noqa: BLE001 (whatever it is, events go on in memory)
+            self._fail(error)
+
+    def _write(self) -> None:
+        if self._file is None:
+            raise OSError("the file is not open")
+        if not self.path.exists():
+            self._close_file()
+            raise FileNotFoundError(f"{self.path} was removed")
+        batch = self._batch
+        self._file.write(batch)
+        self._batch = Batch(generation=batch.generation)
+        if batch.events:
+            self._tell(lambda owner: owner.written(batch.events[-1].place))
+        elif self._file.shrink():
+            with self._condition:
+                self._is_due = True
+
+    def _fail(self, error: Exception) -> None:
+        """Begin a new generation."""
+        self._generation += 1
+        self._batch.events.clear()
+        self._is_announced = False
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        if is_broken(error):
+            with contextlib.suppress(OSError):
+                self._set_aside(error)
+                self._retry_at = 0.0
+        self._post(self._on_failed, str(error) or type(error).__name__)
+
+    def _recover(self) -> None:
+        if self._is_announced:
+            return
+        file = self._file or self._open()
+        try:
+            file.probe()
+            left, known = file.left(), file.identity()
+        except sqlite3.Error:
+            self._close_file()  # the next time it is opened anew
+            raise
+        self._is_announced = True
+        is_ours = left.is_ours or known == self._known
+        self._post(self._on_opened, self._generation, left._replace(is_ours=is_ours))
+
+    def _read(self, after: int) -> None:
+        """Read a page; once more from a file opened anew, since nobody else has what is in it."""
+        page: list[Placed] | None = None
+        for is_last in (False, True):
+            try:
+                page = (self._file or self._open()).read(after, PAGE)
+                break
+            except Exception as error:  # noqa: BLE001 (as in _attempt)
+                if is_last or is_broken(error):
+                    self._fail(error)
+                    break
+                self._close_file()
+        self._tell(lambda owner: owner.page(page))
+
+    def _tell(self, say: Callable[[Owner], None]) -> None:
+        if self.owner is not None:
+            self._post(say, self.owner)
+
+    def _post(self, call: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(call, *arguments)
