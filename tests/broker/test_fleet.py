@@ -2,9 +2,12 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import libvirt
+import orjson
 import pytest
 from conftest import TEST_UUID, Start, eventually
 from followed import A, B, Followed, cut, declare, following
@@ -19,6 +22,7 @@ from libvirt_amqp.keys import EVENTS, Address
 from libvirt_amqp.messages import EVENT_CONTENT_TYPE
 from libvirt_amqp.wire import Properties
 
+TEST = Address("h1", "domain", (TEST_UUID,))
 _EVENT = Properties(EVENT_CONTENT_TYPE)
 
 
@@ -237,86 +241,101 @@ async def test_a_cut_connection_to_a_queue_of_ones_own_neither_loses_nor_repeats
         assert followed.of(Missed) == []
 
 
-async def test_an_agents_events_come_in_their_order(broker_url: str, client: Client, start_agent: Start) -> None:
+async def test_an_agents_events_come_behind_its_state(broker_url: str, client: Client, start_agent: Start) -> None:
     await start_agent("h1")
-    async with following(broker_url, classes=["domain"], names=["lifecycle"]) as followed:
-        domain = Address("h1", "domain", (TEST_UUID,))
-        calls = 0
+    async with following(broker_url, hosts=["h1"], classes=["domain"]) as followed:
+        snapshot = (await followed.count(Snapshot, 1))[0]
+        assert [(s.object["name"], s.state["active"]) for s in snapshot.objects] == [("test", True)]
+        await client.call(TEST, "virDomainSuspend")
+        await client.call(TEST, "virDomainResume")
+        await followed.count(Event, 2)
+        assert followed[0] is snapshot
+        assert followed.happened("h1") == ["suspended", "resumed"]
 
-        async def heard() -> bool:
-            nonlocal calls
-            await client.call(domain, "virDomainSuspend")
-            await client.call(domain, "virDomainResume")
-            calls += 1
-            return bool(followed.of(Event, "h1"))
 
-        await eventually(heard)
-        await eventually(lambda: followed.happened("h1")[-1:] == ["resumed"])
-        await client.call(domain, "virDomainSuspend")
-        await client.call(domain, "virDomainResume")
-        count = len(followed)
-        await eventually(
-            lambda: followed.happened("h1")[count:] == ["suspended", "resumed"] or len(followed) > count + 2
-        )
-        heard_last = followed.happened("h1")
-        assert heard_last == (["suspended", "resumed"] * (calls + 1))[-len(heard_last) :]
+async def test_an_agents_event_that_comes_again_is_given_once(
+    broker_url: str, client: Client, start_agent: Start
+) -> None:
+    await start_agent("h1")
+    async with hand_made(broker_url, "copier") as copier, following(broker_url, hosts=["h1"]) as followed:
+        await followed.count(Snapshot, 1)
+        await client.call(TEST, "virDomainSuspend")
+        event = (await followed.count(Event, 1))[0]
+        copier.publish(event.key, orjson.dumps(event.body))
+        await client.call(TEST, "virDomainResume")
+        await followed.count(Event, 2)
+        assert followed.happened("h1") == ["suspended", "resumed"]
         assert followed.of(Missed) == []
 
 
-async def test_an_agent_that_is_started_again_is_told(broker_url: str, start_agent: Start, tmp_path: Path) -> None:
-    async with following(broker_url) as followed:
-        first = await start_agent("h1", state_dir=tmp_path / "one")
-        await eventually(lambda: "libvirt-found" in followed.happened("h1"))
+async def test_an_agent_that_is_started_again_is_told_once_with_the_state_after(
+    broker_url: str, start_agent: Start, tmp_path: Path
+) -> None:
+    first = await start_agent("h1", state_dir=tmp_path / "one")
+    async with following(broker_url, hosts=["h1"]) as followed:
+        await followed.count(Snapshot, 1)
         await first.stop()
         await start_agent("h1", state_dir=tmp_path / "one")
-        await followed.count(Missed, 1, "h1")
-        await eventually(lambda: followed.happened("h1").count("libvirt-found") == 2)
-        assert {m.reason for m in followed.of(Missed)} <= {"restart", "agent-restart"}
-        sequences = [event.sequence for event in followed.of(Event, "h1")]
-        assert sequences == sorted(set(sequences))
+        await followed.count(Snapshot, 2)
+        assert followed.happened("h1")[:4] == ["stopping", "started", "libvirt-found", "gap"]
+        [missed] = followed.of(Missed)
+        assert missed.reason == "agent-restart"
+        assert missed.since < missed.until
+
+
+async def test_an_agent_that_lost_its_memory_is_told(broker_url: str, start_agent: Start, tmp_path: Path) -> None:
+    first = await start_agent("h1", state_dir=tmp_path / "one")
+    async with following(broker_url, hosts=["h1"]) as followed:
+        await followed.count(Snapshot, 1)
+        await first.stop()
+        await eventually(lambda: int(time.time()) > first._state.epoch)  # an epoch is a second at least
+        await start_agent("h1", state_dir=tmp_path / "two")
+        await followed.count(Snapshot, 2)
+        assert [missed.reason for missed in followed.of(Missed)] == ["restart"]
 
 
 async def test_many_agents_are_followed_each_in_its_order(broker_url: str, client: Client, start_agent: Start) -> None:
-    hosts = [f"many{number}" for number in range(5)]
+    """The test driver's default connection is one for the whole process, so that each agent announces everything."""
+    hosts = [f"many{number}" for number in range(6)]
     for host in hosts:
         await start_agent(host)
-    async with following(broker_url, names=["metadata-change", "heard"]) as followed:
-        domain = Address("many0", "domain", (TEST_UUID,))
-
-        async def all_are_heard() -> bool:
-            await client.call(domain, "virDomainSetMetadata", {"type": 0, "metadata": "described", "flags": 0})
-            return all(followed.of(Event, host) for host in hosts)
-
-        await eventually(all_are_heard)  # the test driver's default connection is one for the whole process
+    domain = Address(hosts[0], "domain", (TEST_UUID,))
+    async with following(broker_url) as followed:
         for host in hosts:
-            sequences = [event.sequence for event in followed.of(Event, host)]
-            assert sequences == sorted(set(sequences))
+            await followed.count(Snapshot, 1, host)
+        for _ in range(20):
+            await client.call(domain, "virDomainSuspend")
+            await client.call(domain, "virDomainResume")
+        for host in hosts:
+            await followed.count(Event, 40, host)
+            assert followed.happened(host) == ["suspended", "resumed"] * 20
         assert followed.of(Missed) == []
 
 
-async def test_a_broker_that_is_killed_and_comes_back_is_followed_again(start_agent: Start) -> None:
+async def test_a_broker_that_is_killed_loses_nothing_that_is_not_told(start_agent: Start) -> None:
     with PrivateRabbitMQ() as broker:
-        agent = await start_agent("h1", broker_url=broker.url)
-        async with following(broker.url) as followed:
-            await eventually(lambda: agent._stream, 5)
-
-            async def heard() -> bool:
-                agent._stream.announce("libvirt-found", {})
-                return bool(followed.of(Event, "h1"))
-
-            await eventually(heard)
+        await start_agent("h1", broker_url=broker.url)
+        async with following(broker.url, hosts=["h1"]) as followed:
+            await followed.count(Snapshot, 1)
+            connection = libvirt.open("test:///default")
+            test = connection.lookupByName("test")
             await asyncio.to_thread(broker.kill)
+            for _ in range(10):
+                test.suspend()
+                test.resume()
             await asyncio.to_thread(broker.start)
-            before = len(followed.of(Event, "h1"))
-            agent._stream.announce("libvirt-found", {})
 
-            async def is_heard_again() -> bool:
-                agent._stream.announce("libvirt-found", {})
-                return len(followed.of(Event, "h1")) > before
+            async def caught_up() -> bool:
+                given = {event.sequence for event in followed.of(Event)}
+                told = sum(missed.count or 0 for missed in followed.of(Missed))
+                return len(given) + told == 20
 
-            await eventually(is_heard_again, 30)
-            told = followed.of(Missed) + followed.of(Event)
-            assert told
+            await eventually(caught_up, 40)
+            test.suspend()
+            test.resume()
+            connection.close()
+            await eventually(lambda: followed.happened("h1")[-2:] == ["suspended", "resumed"])
+            assert {missed.reason for missed in followed.of(Missed)} <= {"outage"}
 
 
 async def test_the_program_in_the_documentation_runs(broker_url: str, host: HandMadeHost, tmp_path: Path) -> None:
