@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Collection
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 from libvirt_amqp.broker import DEFAULT_URL
 from libvirt_amqp.fleet.items import Event, Item, Missed, Snapshot, State
@@ -23,7 +24,7 @@ class Fleet:
 
     def __init__(self, url: str = DEFAULT_URL) -> None:
         self._url = url
-        self._running: list[AsyncGenerator[Item, None]] = []
+        self._running: WeakSet[AsyncGenerator[Item, None]] = WeakSet()
 
     async def __aenter__(self) -> Self:
         return self
@@ -31,7 +32,7 @@ class Fleet:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for items in self._running:
+        for items in list(self._running):
             await items.aclose()
 
     def events(  # noqa: PLR0913 (a selection each)
@@ -54,5 +55,5 @@ class Fleet:
             raise ValueError("replay needs the name of a stream queue")
         chosen = Selection(hosts, classes, objects, names)
         items = Reader(self._url, chosen, limit, queue, start_of(replay)).items()
-        self._running.append(items)
+        self._running.add(items)
         return items

@@ -2,27 +2,21 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import libvirt
-import orjson
 import pytest
-from conftest import TEST_UUID, Start, eventually
+from conftest import eventually
 from followed import A, B, Followed, cut, declare, following
 from hand_made import HandMadeHost, hand_made
 from line import Line
-from private_rabbitmq import PrivateRabbitMQ
 
 from libvirt_amqp.broker import DEFAULT_URL
-from libvirt_amqp.client import Client
 from libvirt_amqp.fleet import Event, Fleet, Missed, Snapshot
-from libvirt_amqp.keys import EVENTS, Address
+from libvirt_amqp.keys import EVENTS
 from libvirt_amqp.messages import EVENT_CONTENT_TYPE
 from libvirt_amqp.wire import Properties
 
-TEST = Address("h1", "domain", (TEST_UUID,))
 _EVENT = Properties(EVENT_CONTENT_TYPE)
 
 
@@ -239,103 +233,6 @@ async def test_a_cut_connection_to_a_queue_of_ones_own_neither_loses_nor_repeats
         await followed.count(Event, 200)
         assert [e.sequence for e in followed.of(Event)] == [f"0000000001-{n:015}" for n in range(1, 201)]
         assert followed.of(Missed) == []
-
-
-async def test_an_agents_events_come_behind_its_state(broker_url: str, client: Client, start_agent: Start) -> None:
-    await start_agent("h1")
-    async with following(broker_url, hosts=["h1"], classes=["domain"]) as followed:
-        snapshot = (await followed.count(Snapshot, 1))[0]
-        assert [(s.object["name"], s.state["active"]) for s in snapshot.objects] == [("test", True)]
-        await client.call(TEST, "virDomainSuspend")
-        await client.call(TEST, "virDomainResume")
-        await followed.count(Event, 2)
-        assert followed[0] is snapshot
-        assert followed.happened("h1") == ["suspended", "resumed"]
-
-
-async def test_an_agents_event_that_comes_again_is_given_once(
-    broker_url: str, client: Client, start_agent: Start
-) -> None:
-    await start_agent("h1")
-    async with hand_made(broker_url, "copier") as copier, following(broker_url, hosts=["h1"]) as followed:
-        await followed.count(Snapshot, 1)
-        await client.call(TEST, "virDomainSuspend")
-        event = (await followed.count(Event, 1))[0]
-        copier.publish(event.key, orjson.dumps(event.body))
-        await client.call(TEST, "virDomainResume")
-        await followed.count(Event, 2)
-        assert followed.happened("h1") == ["suspended", "resumed"]
-        assert followed.of(Missed) == []
-
-
-async def test_an_agent_that_is_started_again_is_told_once_with_the_state_after(
-    broker_url: str, start_agent: Start, tmp_path: Path
-) -> None:
-    first = await start_agent("h1", state_dir=tmp_path / "one")
-    async with following(broker_url, hosts=["h1"]) as followed:
-        await followed.count(Snapshot, 1)
-        await first.stop()
-        await start_agent("h1", state_dir=tmp_path / "one")
-        await followed.count(Snapshot, 2)
-        assert followed.happened("h1")[:4] == ["stopping", "started", "libvirt-found", "gap"]
-        [missed] = followed.of(Missed)
-        assert missed.reason == "agent-restart"
-        assert missed.since < missed.until
-
-
-async def test_an_agent_that_lost_its_memory_is_told(broker_url: str, start_agent: Start, tmp_path: Path) -> None:
-    first = await start_agent("h1", state_dir=tmp_path / "one")
-    async with following(broker_url, hosts=["h1"]) as followed:
-        await followed.count(Snapshot, 1)
-        await first.stop()
-        await eventually(lambda: int(time.time()) > first._state.epoch)  # an epoch is a second at least
-        await start_agent("h1", state_dir=tmp_path / "two")
-        await followed.count(Snapshot, 2)
-        assert [missed.reason for missed in followed.of(Missed)] == ["restart"]
-
-
-async def test_many_agents_are_followed_each_in_its_order(broker_url: str, client: Client, start_agent: Start) -> None:
-    """The test driver's default connection is one for the whole process, so that each agent announces everything."""
-    hosts = [f"many{number}" for number in range(6)]
-    for host in hosts:
-        await start_agent(host)
-    domain = Address(hosts[0], "domain", (TEST_UUID,))
-    async with following(broker_url) as followed:
-        for host in hosts:
-            await followed.count(Snapshot, 1, host)
-        for _ in range(20):
-            await client.call(domain, "virDomainSuspend")
-            await client.call(domain, "virDomainResume")
-        for host in hosts:
-            await followed.count(Event, 40, host)
-            assert followed.happened(host) == ["suspended", "resumed"] * 20
-        assert followed.of(Missed) == []
-
-
-async def test_a_broker_that_is_killed_loses_nothing_that_is_not_told(start_agent: Start) -> None:
-    with PrivateRabbitMQ() as broker:
-        await start_agent("h1", broker_url=broker.url)
-        async with following(broker.url, hosts=["h1"]) as followed:
-            await followed.count(Snapshot, 1)
-            connection = libvirt.open("test:///default")
-            test = connection.lookupByName("test")
-            await asyncio.to_thread(broker.kill)
-            for _ in range(10):
-                test.suspend()
-                test.resume()
-            await asyncio.to_thread(broker.start)
-
-            async def caught_up() -> bool:
-                given = {event.sequence for event in followed.of(Event)}
-                told = sum(missed.count or 0 for missed in followed.of(Missed))
-                return len(given) + told == 20
-
-            await eventually(caught_up, 40)
-            test.suspend()
-            test.resume()
-            connection.close()
-            await eventually(lambda: followed.happened("h1")[-2:] == ["suspended", "resumed"])
-            assert {missed.reason for missed in followed.of(Missed)} <= {"outage"}
 
 
 async def test_the_program_in_the_documentation_runs(broker_url: str, host: HandMadeHost, tmp_path: Path) -> None:
