@@ -53,9 +53,9 @@ class Numbers:
         """Compare the number with the one before; after a restart, what the agent says of its former run."""
         if self.last is None:
             return None
-        epoch, number = split(body["sequence"])
-        if epoch == split(self.last)[0]:
-            return self.missing_up_to(sequence(epoch, number - 1))
+        (epoch, number), (last_epoch, last) = split(body["sequence"]), split(self.last)
+        if epoch == last_epoch:
+            return None if number == last + 1 else self.missing_up_to(sequence(epoch, number - 1))
         if number != 1 or body["type"] != STARTED:
             return Hole("restart", after(self.last), sequence(epoch, number - 1) if number > 1 else None, None)
         former = body["data"].get("former")
