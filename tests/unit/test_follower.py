@@ -307,3 +307,12 @@ def test_a_text_where_a_list_belongs_is_refused() -> None:
         Selection(hosts="h1")
     with pytest.raises(ValueError, match="domian"):
         Selection(classes=["domian"])
+
+
+def test_a_part_tells_a_range_that_the_agent_dropped() -> None:
+    run = Run(is_whole=False)
+    run.follower.ask()
+    run.answer(4)
+    gap = {"reason": "outbox-full", "first": sequence(1, 5), "last": sequence(1, 7), "count": 3}
+    run.hear(8, kind="agent.gap", data=gap)
+    assert run.items[2] == Missed("h1", "outbox-full", sequence(1, 5), sequence(1, 7), 3)
