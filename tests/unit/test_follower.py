@@ -7,7 +7,6 @@ import pytest
 
 from libvirt_amqp.fleet import Event, Item, Missed, Snapshot
 from libvirt_amqp.fleet.follower import Arrival, Follower, Rules
-from libvirt_amqp.fleet.selection import Selection
 from libvirt_amqp.messages import sequence
 
 SINCE, UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
@@ -284,29 +283,6 @@ def test_what_a_kept_queue_delivers_again_comes_once() -> None:
     run.hear(5, 6)
     run.answer(6)
     assert run.said == ["6", "snapshot 6"]
-
-
-def test_a_selection_binds_agents_news_too() -> None:
-    assert Selection().event_keys == ["*.#"]
-    assert Selection(hosts=["a.b"], names=["started"]).event_keys == ["a%2Eb.#"]
-    assert Selection(classes=["domain"]).event_keys == ["*.agent.*", "*.domain.#"]
-    assert Selection(hosts=["h1"], objects=["u"]).event_keys == ["h1.agent.*", "h1.*.u.#"]
-
-
-@pytest.mark.parametrize(("name", "wanted"), [("lifecycle", True), ("started", True), ("reboot", False)])
-def test_a_name_is_that_of_the_event_or_of_the_change(name: str, *, wanted: bool) -> None:
-    identity = {"class": "domain", "host": "h1", "uuid": "u"}
-    event = Event(
-        "h1", "h1.domain.u.lifecycle.started", {"type": "org.libvirt.domain.lifecycle", "data": {"object": identity}}
-    )
-    assert Selection(names=[name]).wants(event) is wanted
-
-
-def test_a_text_where_a_list_belongs_is_refused() -> None:
-    with pytest.raises(TypeError, match="hosts"):
-        Selection(hosts="h1")
-    with pytest.raises(ValueError, match="domian"):
-        Selection(classes=["domian"])
 
 
 def test_a_part_tells_a_range_that_the_agent_dropped() -> None:
