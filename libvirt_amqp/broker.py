@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -55,6 +56,8 @@ class Delivery:
     redelivered: bool
     reply_to: str | None
     correlation_id: str | None
+    stream_offset: int | None = None
+    """Where it stands in a stream queue."""
 
 
 class Link:
@@ -165,7 +168,14 @@ class Channel:
         with _broker_errors():
             await self._underlay.queue_unbind(queue, exchange, key)
 
-    async def consume(self, queue: str, receive: Callable[[Delivery], None], *, no_ack: bool = False) -> None:
+    async def consume(
+        self,
+        queue: str,
+        receive: Callable[[Delivery], None],
+        *,
+        no_ack: bool = False,
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
         """Call `receive` for every message; a channel has one consumer.  A cancel by the broker loses the link.
 
         `receive` must not raise.
@@ -177,7 +187,7 @@ class Channel:
         deliver_directly(self._underlay, lambda message: receive(_delivery(message)))
         self._underlay.on_consumer_cancel_callbacks.add(lambda _: self.link.fail("the broker cancelled the consumer"))
         with _broker_errors():
-            await self._underlay.basic_consume(queue, unused, no_ack=no_ack)
+            await self._underlay.basic_consume(queue, unused, no_ack=no_ack, arguments=arguments)
 
     async def publish_mandatory(self, exchange: str, key: str, body: bytes, properties: Properties) -> bool:
         """Publish on a channel in confirm mode; False when no queue took the message."""
@@ -200,6 +210,7 @@ class Channel:
 def _delivery(message: DeliveredMessage) -> Delivery:
     method, properties = message.delivery, message.header.properties
     reply_to = properties.reply_to
+    offset = (properties.headers or {}).get("x-stream-offset")
     return Delivery(
         exchange=getattr(method, "exchange", None) or "",
         key=getattr(method, "routing_key", None) or "",
@@ -209,6 +220,7 @@ def _delivery(message: DeliveredMessage) -> Delivery:
         # An AMQP 1.0 sender's address reaches us as direct:////NAME on Broker-J.
         reply_to=reply_to.rpartition("/")[2] if reply_to and reply_to.startswith("direct:////") else reply_to,
         correlation_id=properties.correlation_id,
+        stream_offset=offset if isinstance(offset, int) else None,
     )
 
 

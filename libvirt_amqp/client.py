@@ -94,6 +94,7 @@ class Client:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._channel: Channel | None = None
+        self._opening = asyncio.Lock()
         self._reply_to = ""
         self._ids = itertools.count(1)
         self._waiting: dict[str, Waiting] = {}
@@ -193,13 +194,14 @@ class Client:
 
     async def _open(self) -> Channel:
         """Open the channel for calls and the queue for their replies at the first call."""
-        if self._channel is None:
-            channel = await self._link.channel(confirms=True)
-            await channel.declare_exchange(RPC)
-            self._reply_to = await channel.declare_queue()
-            await channel.consume(self._reply_to, self._on_reply, no_ack=True)
-            self._channel = channel
-        return self._channel
+        async with self._opening:
+            if self._channel is None:
+                channel = await self._link.channel(confirms=True)
+                await channel.declare_exchange(RPC)
+                self._reply_to = await channel.declare_queue()
+                await channel.consume(self._reply_to, self._on_reply, no_ack=True)
+                self._channel = channel
+            return self._channel
 
     def _on_reply(self, delivery: Delivery) -> None:
         waiting = self._waiting.get(delivery.correlation_id or "")
