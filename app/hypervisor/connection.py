@@ -73,13 +73,14 @@ class Connection:
                 self.reason = CLOSE_REASONS.get(reason, str(reason))
             lost.set()
 
-        # The test driver has neither of the two.
-        with contextlib.suppress(libvirt.libvirtError):
-            handle.registerCloseCallback(on_close, None)
         try:
             handle.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT)
         except libvirt.libvirtError as error:
             self.is_in_process = error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT
+        if not self.is_in_process:
+            # Where there is nobody to lose this fails, and the binding then never lets go of the connection.
+            with contextlib.suppress(libvirt.libvirtError):
+                handle.registerCloseCallback(on_close, None)
         self._handle = handle
         return handle
 
