@@ -17,6 +17,7 @@ from typing import Any
 import libvirt
 import pytest
 from conftest import Start, answering, eventually, hearing
+from namespaces import enter, unshare
 from private_rabbitmq import PrivateRabbitMQ
 from pydantic import SecretStr
 from yarl import URL
@@ -160,14 +161,13 @@ async def test_a_full_disk_is_said_once_and_events_go_on(broker_url: str, tmp_pa
     fill = f"dd if=/dev/zero of={folder}/filler bs=1k count=900 status=none"
     mount = f'mount -t tmpfs -o size=1m none {folder} && {fill} && exec "$@"'
     async with hearing(broker_url, "k1.#") as heard:
-        agent = Eventful(broker_url, folder, pause=0.01, within=("unshare", "-Urm", "sh", "-c", mount, "sh"))
+        agent = Eventful(broker_url, folder, pause=0.01, within=(*unshare("--mount"), "sh", "-c", mount, "sh"))
         try:
             await eventually(lambda: agent.said("outbox_not_on_disk"), 30)
             count = len(heard.events)
             await eventually(lambda: len(heard.events) > count + 200)
             inside = Path(f"/proc/{agent.process.pid}/root{folder}")
-            resize = ("nsenter", "-U", "-m", "--preserve-credentials", "-t", str(agent.process.pid))
-            remount = (*resize, "mount", "-o", "remount,size=64m", str(folder))
+            remount = (*enter(agent.process.pid, "--mount"), "mount", "-o", "remount,size=64m", str(folder))
             await asyncio.to_thread(subprocess.run, remount, check=True)
             await eventually(lambda: agent.said("outbox_on_disk_again"), 30)
             assert (inside / FILE).stat().st_size > 0

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 
+from namespaces import enter, has_users
+
 SAY = """
 import socket, struct, sys
 properties = b"".join(word.encode() + b"\\0" for word in sys.argv[1:])
@@ -20,8 +22,8 @@ LOOPBACK = ("DEVPATH=/devices/virtual/net/lo", "SUBSYSTEM=net", "INTERFACE=lo", 
 
 def say(process: int, action: str) -> None:
     """Say `add`, `change` or `remove` of the loopback device in a process's namespaces."""
-    enter = ["nsenter", f"--target={process}", "--user", "--net"]
-    if os.geteuid() != 0:  # who has made the namespaces is root in them anyway
-        enter.append("--preserve-credentials")
-    command = [*enter, PYTHON, "-c", SAY, f"ACTION={action}", *LOOPBACK]
+    entering = enter(process, "--net")
+    if has_users() and os.geteuid() == 0:  # the daemon's user made the namespaces: become root in them
+        entering.remove("--preserve-credentials")
+    command = [*entering, PYTHON, "-c", SAY, f"ACTION={action}", *LOOPBACK]
     subprocess.run(command, check=True, capture_output=True, timeout=30)

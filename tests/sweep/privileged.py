@@ -3,13 +3,15 @@
 Network filters, their bindings and the ports of networks are served by such a daemon only.  Its network namespace is
 empty; the folders that libvirt has compiled in are its own; so is the memory tuning that it sees.  It can define
 guests by what another libvirtd learned about QEMU, but start none: in its user namespace nobody may set a process's
-groups.
+groups.  Where namespaces of users are forbidden it is the real root, in namespaces of mounts and net.
 """
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+from namespaces import has_users, unshare
 from private_libvirtd import NOBODY, PROGRAM, PrivateLibvirtd
 
 SET_UP = """
@@ -54,8 +56,11 @@ class PrivilegedLibvirtd(PrivateLibvirtd):
         return self._process.pid
 
     def _command(self) -> list[str | Path]:
-        namespaces = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--propagation", "private"]
-        return [*namespaces, "sh", "-c", SET_UP, self._path, PROGRAM, "-t", "0"]
+        return [*unshare("--mount", "--net"), "sh", "-c", SET_UP, self._path, PROGRAM, "-t", "0"]
+
+    def _identity(self) -> dict[str, Any]:
+        """Where nobody can become root in a namespace of users, the real root has to be it."""
+        return super()._identity() if has_users() else {}
 
     def _write_configuration(self) -> None:
         super()._write_configuration()
