@@ -1,4 +1,4 @@
-"""Namespaces for what needs root: of users too where these are allowed, else as the real root (in a chroot or Docker)."""
+"""Namespaces for what needs root: of users too where allowed, else as the real root (in a chroot, in Docker)."""
 
 import os
 import subprocess
