@@ -27,7 +27,8 @@ def unshare(*namespaces: str) -> list[str]:
 def enter(process: int, *namespaces: str) -> list[str]:
     """Return how to run a command in the namespaces of a process that `unshare` started."""
     users = ["--user", "--preserve-credentials"] if has_users() else []
-    return ["nsenter", *users, *namespaces, f"--target={process}"]
+    root = ["--root"] if "--mount" in namespaces else []  # that of the process: we may be in a chroot
+    return ["nsenter", *users, *namespaces, *root, f"--target={process}"]
 
 
 @cache
