@@ -68,9 +68,9 @@ class Waiting:
             news = orjson.loads(body)["params"]
             progress(news)
         except Exception as error:  # noqa: BLE001 (see above)
-            for waiting in (self.answer, self.job_ended):
-                if not waiting.done():
-                    waiting.set_exception(error)
+            waiting = self.job_ended if self.answer.done() else self.answer
+            if not waiting.done():
+                waiting.set_exception(error)
             return
         if news["state"] in {ENDED, READY} and not self.job_ended.done():
             self.job_ended.set_result(None)

@@ -88,7 +88,7 @@ class Stream:
         await self.flush()
         self._over = True
         await self._drop(self._reads)
-        await self._call("virStreamFinish", {}, WRITE_SECONDS)
+        await self._first(deque([asyncio.create_task(self._call("virStreamFinish", {}, WRITE_SECONDS))]))
 
     async def abort(self) -> None:
         """End the stream at once."""
@@ -113,20 +113,26 @@ class Stream:
             return  # it is gone already
 
     async def _pieces(self, ahead: int, *, stop_at_hole: bool) -> AsyncIterator[bytes | Hole]:
-        while not self._over:
-            while len(self._reads) < ahead:
-                self._reads.append(asyncio.create_task(self._read(stop_at_hole=stop_at_hole)))
-            piece = await self._first(self._reads)
-            if piece["return"] == 0:
-                await self._drop(self._reads)
-                return
-            if piece["return"] == _AT_HOLE:
-                await self._settle()
-                length = await self._call("virStreamRecvHole", {}, ANSWER_SECONDS)
-                self.read_bytes += length
-                yield Hole(length)
-            elif piece["return"] != _WOULD_BLOCK:
-                yield self._data(piece)
+        try:
+            while not self._over:
+                while len(self._reads) < ahead:
+                    self._reads.append(asyncio.create_task(self._read(stop_at_hole=stop_at_hole)))
+                piece = await self._first(self._reads)
+                if piece["return"] == 0:
+                    return
+                if piece["return"] == _AT_HOLE:
+                    yield await self._pass_hole()
+                elif piece["return"] != _WOULD_BLOCK:
+                    yield self._data(piece)
+        finally:
+            await self._drop(self._reads)
+
+    async def _pass_hole(self) -> Hole:
+        while self._reads:  # what was asked for before the hole was seen stops at it too
+            await self._first(self._reads)
+        length = await self._call("virStreamRecvHole", {}, ANSWER_SECONDS)
+        self.read_bytes += length
+        return Hole(length)
 
     async def _first(self, tasks: deque[asyncio.Task[Any]]) -> Any:
         """Wait for the oldest request's answer.  Raises at once what a later one failed with, and when the agent ended.
@@ -134,10 +140,11 @@ class Stream:
         Requests are answered in their order: a later one ends first only if it reached nobody.
         """
         while not tasks[0].done():
-            done, _ = await asyncio.wait(tasks, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                if not task.cancelled() and (error := task.exception()) is not None:
+            for task in tasks:
+                if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                     raise error
+            waiting = [task for task in tasks if not task.done()]
+            done, _ = await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 await self._check_agent()
         return await tasks.popleft()
@@ -147,11 +154,6 @@ class Stream:
         answer = await self._client.call(Address(self._address.host, "agent"), "ping", timeout=LOOK_SECONDS)
         if answer["instance"] != self._instance:
             raise LibvirtLost("the agent that held the stream has ended")
-
-    async def _settle(self) -> None:
-        """Wait for the requests that were sent before the hole was seen: they stop at it too."""
-        while self._reads:
-            await self._first(self._reads)
 
     async def _read(self, *, stop_at_hole: bool) -> Any:
         params: dict[str, Any] = {"nbytes": PIECE}
@@ -182,6 +184,8 @@ class Stream:
         for task in dropped:
             task.cancel()
         await asyncio.gather(*dropped, return_exceptions=True)
+        if tasks is self._reads:
+            self._reads.clear()
 
     async def _call(self, method: str, params: dict[str, Any], seconds: float) -> Any:
         return await self._client.call(self._address, method, {"stream": self.token, **params}, timeout=seconds)
@@ -195,7 +199,7 @@ async def open_stream(
     timeout: float = 60.0,  # noqa: ASYNC109 (as in Client.call)
 ) -> Stream:
     """Open a stream by one of the functions that do so.  Raises as Client.call."""
+    answer = await client.call(Address(address.host, "agent"), "ping", timeout=timeout)
     result = await client.call(address, method, params, timeout=timeout)
     token = result if isinstance(result, str) else result["stream"]
-    answer = await client.call(Address(address.host, "agent"), "ping", timeout=timeout)
     return Stream(client, address, token, result, answer["instance"])

@@ -82,11 +82,12 @@ class Progress:
         is_pulled = PULL.search(str(params.get("backupXML"))) is not None
         state, end = RUNNING, time.monotonic() + FOLLOWED_SECONDS
         while state == RUNNING and time.monotonic() < end and self._hypervisor.connected:
-            await self._next_beat(call)
             job = await asking.ask()
             state = READY if is_pulled else asking.state(job)
             number += 1
             self._notify(call, number, state, job)
+            if state == RUNNING:
+                await self._next_beat(call)
 
     @staticmethod
     async def _next_beat(call: Call) -> None:

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 CALLS, PRIORITY, RESCUE, PROGRESS, POLLING = "calls", "priority", "rescue", "progress", "polling"
-_SIZES = {CALLS: 8, PRIORITY: 2, RESCUE: 1, PROGRESS: 8, POLLING: 1}
+_SIZES = {CALLS: 8, PRIORITY: 2, RESCUE: 1, PROGRESS: 16, POLLING: 1}
 """Threads, each with a connection of its own, made when they are needed."""
 _BACKLOG = 1000
 _JOIN_SECONDS = 2.0

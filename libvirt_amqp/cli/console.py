@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import termios
+import threading
 import tty
 from collections.abc import Iterator
 from typing import Any
@@ -66,12 +67,28 @@ async def _both_ways(stream: Stream) -> None:
 
 async def _show(stream: Stream) -> None:
     async for piece in stream:
-        await asyncio.to_thread(_print, piece)  # a terminal that is stopped by Ctrl-S must not stop the loop
+        await _print(piece)
 
 
-def _print(piece: bytes) -> None:
-    sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+async def _print(piece: bytes) -> None:
+    """Print in a thread that nobody waits for at the end: a terminal stopped by Ctrl-S must stop nothing else."""
+    loop = asyncio.get_running_loop()
+    printed = asyncio.Event()
+    failed: list[OSError] = []
+
+    def write() -> None:
+        try:
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            failed.append(error)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(printed.set)
+
+    threading.Thread(target=write, daemon=True).start()
+    await printed.wait()
+    if failed:
+        raise failed[0]
 
 
 async def _send(stream: Stream) -> None:

@@ -21,11 +21,8 @@ SPARSE = 1
 @broker_again
 @click.pass_obj
 def command(broker: str, host: str, volume: str, file: Path, *, sparse: bool) -> None:
-    """Write what is in the volume POOL/VOLUME of HOST into FILE."""
-    part = file.with_name(f"{file.name}.part") if file.is_file() or not file.exists() else file
-    run(_download(broker, host, volume, part, sparse=sparse))
-    if part != file:
-        part.replace(file)  # not before everything has come
+    """Write what is in the volume POOL/VOLUME of HOST into FILE; after an error FILE has what came before it."""
+    run(_download(broker, host, volume, file, sparse=sparse))
 
 
 async def _download(broker: str, host: str, volume: str, file: Path, *, sparse: bool) -> None:

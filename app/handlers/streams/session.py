@@ -55,7 +55,7 @@ class Session:
         """What was read ahead: bytes, and lengths of holes."""
         self._waiting: deque[Waiting] = deque()
         self._sends: deque[Answer] = deque()
-        self._finish: Answer | None = None
+        self._finish: list[Answer] = []
         self._at_end = False
         self._failure: CallError | None = None
         """Told when everything that came before it has been read."""
@@ -72,7 +72,7 @@ class Session:
     @property
     def is_at_work(self) -> bool:
         """Whether libvirt has something of the caller's that it has not taken yet."""
-        return bool(self._sends) or self._finish is not None or not self.opened.done()
+        return bool(self._sends or self._finish) or not self.opened.done()
 
     def recv(self, most: int, *, stops_at_hole: bool, answer: Answer) -> None:
         """Answer with the next bytes, at most so many, as soon as there are any."""
@@ -98,11 +98,10 @@ class Session:
 
     def finish(self, answer: Answer) -> None:
         """End the stream in good order, after everything that was sent."""
-        if self._finish is not None:
-            raise InvalidParams("the stream is being finished already")
         self._check_alive()
-        self._finish = answer
-        self._write(frame(Kind.FINISH))
+        if not self._finish:
+            self._write(frame(Kind.FINISH))
+        self._finish.append(answer)
 
     def abort(self, error: CallError) -> None:
         """End the stream at once; every open request is answered with `error`."""
@@ -198,9 +197,9 @@ class Session:
         for answer in self._sends:
             answer(error or InvalidParams("the stream has ended"))
         self._sends.clear()
-        finish, self._finish = self._finish, None
-        if finish is not None:
-            finish(0 if error is None else error)
+        for answer in self._finish:
+            answer(0 if error is None else error)
+        self._finish.clear()
 
     def _next(self, waiting: Waiting) -> Any:
         first = self._chunks[0] if self._chunks else b""
