@@ -1,0 +1,62 @@
+"""Puts one fault after the other into a running system, and prints what became of the events (make faults).
+
+Every provoked event has to be received, or found afterwards, or to fall into a time of which the agent told that nobody
+listened; the states have to agree in the end, and nothing found may be false.  A row that is not clean is exit code 1.
+"""
+
+import argparse
+import asyncio
+import platform
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path[1:1] = [str(ROOT / "bench"), str(ROOT / "scripts")]
+
+import more_rows  # noqa: E402, F401 (makes rows)
+from account import Account  # noqa: E402
+from measure import show  # noqa: E402
+from rows import FAULTS, FULL, QUICK  # noqa: E402
+
+PAGE = ROOT / "docs" / "faults.md"
+HEADER = ("fault", "provoked", "received", "found", "in told time", "untold", "duplicates", "told gaps", "holes", "false news", "states by events", "by subscriber")
+
+
+def cells(account: Account) -> list[str]:
+    figures = (account.provoked, account.received, account.found, account.in_gap, account.untold, account.duplicates)
+    more = (account.gaps, account.holes, account.false_news)
+    agree = ("equal" if same else "DIFFER" for same in (account.events, account.fleet))
+    return [account.fault, *map(str, (*figures, *more)), *agree]
+
+
+async def run(names: list[str], *, quick: bool, url: str | None) -> list[Account]:
+    accounts = []
+    for name in names:
+        began = time.monotonic()
+        try:
+            account = await FAULTS[name](name, QUICK if quick else FULL, url)
+        except (OSError, RuntimeError, TimeoutError) as error:
+            account = Account(name, details=[f"{type(error).__name__}: {error}"])
+        accounts.append(account)
+        verdict = "clean" if account.is_clean else "NOT CLEAN"
+        print(f"{name}: {verdict}, {time.monotonic() - began:.0f} s", *account.details[:20], sep="\n  ", flush=True)
+    return accounts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench/faults", description=__doc__)
+    parser.add_argument("--only", action="append", choices=FAULTS, help="this fault; may be given again")
+    parser.add_argument("--quick", action="store_true", help="10 kills instead of 100, the broker away for 10 s, ...")
+    parser.add_argument("--write", action="store_true", help="write the table to docs/faults.md")
+    parser.add_argument("--broker", help="a broker that the faults may use; not for those that stop it")
+    options = parser.parse_args()
+    accounts = asyncio.run(run(options.only or list(FAULTS), quick=options.quick, url=options.broker))
+    show("What came of what was provoked", HEADER, [cells(account) for account in accounts])
+    for account in accounts:
+        print(f"{account.fault}: {account.note}")
+    sys.exit(0 if all(account.is_clean for account in accounts) else 1)
+
+
+if __name__ == "__main__":
+    main()
