@@ -76,6 +76,7 @@ class Journal:
         self._handed: list[Batch] = []
         self._wanted: int | None = None
         self._is_due = self._is_closing = False
+        self._is_begun = False
         # From here on the thread's own.
         self._file: JournalFile | None = None
         self._known: tuple[int, int, str | None] | None = None
@@ -90,6 +91,7 @@ class Journal:
 
     def append(self, placed: Placed) -> None:
         """Write an event, unless the file does not work: `Owner.opened` says when to come again."""
+        self._is_begun = True
         if self.works:
             self._todo.events.append(placed)
         self._todo.sequence = placed.event.sequence
@@ -137,7 +139,8 @@ class Journal:
                 handle.cancel()
         self._soon = self._later = None
         batch, self._todo = self._todo, Batch(generation=self._todo.generation)
-        batch.alive = time.time() - MARGIN_SECONDS
+        if self._is_begun:  # before the first event, which begins the run, the time since the last one is not told
+            batch.alive = time.time() - MARGIN_SECONDS
         with self._condition:
             self._handed.append(batch)
             self._wanted = self._wanted if wanted is None else wanted

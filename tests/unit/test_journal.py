@@ -73,6 +73,17 @@ async def end(outbox: Outbox) -> None:
     await outbox._journal.close()
 
 
+async def test_a_run_that_ends_before_its_first_event_was_never_alive(begin: Begin) -> None:
+    """What is left is read at once, before the time in which nobody listened is noted: it would be told by nobody."""
+    first = begin()
+    first.append(event(1))
+    await end(first)
+    second = begin()
+    await eventually(lambda: len(second.waiting) == 1)
+    await end(second)
+    assert begin()._journal.former_alive == second._journal.former_alive
+
+
 async def test_what_was_not_confirmed_is_there_in_the_next_run_as_it_was(begin: Begin) -> None:
     first = begin()
     odd = Event("0000000001-000000000000002", "h.\udcff.x", b"\x00\xff" * 70_000, is_news=True)
