@@ -20,14 +20,13 @@ from measure import show  # noqa: E402
 from rows import FAULTS, FULL, QUICK  # noqa: E402
 
 PAGE = ROOT / "docs" / "faults.md"
-HEADER = ("fault", "provoked", "received", "found", "in told time", "untold", "duplicates", "told gaps", "holes", "false news", "states by events", "by subscriber")
+HEADER = ("fault", "provoked", "received", "found", "in told time", "untold", "duplicates", "told gaps", "holes", "false news", "not found", "states")
 
 
 def cells(account: Account) -> list[str]:
     figures = (account.provoked, account.received, account.found, account.in_gap, account.untold, account.duplicates)
-    more = (account.gaps, account.holes, account.false_news)
-    agree = ("equal" if same else "DIFFER" for same in (account.events, account.fleet))
-    return [account.fault, *map(str, (*figures, *more)), *agree]
+    more = (account.gaps, account.holes, account.false_news, account.unfound)
+    return [account.fault, *map(str, (*figures, *more)), "equal" if account.fleet else "DIFFER"]
 
 
 async def run(names: list[str], *, quick: bool, url: str | None) -> list[Account]:

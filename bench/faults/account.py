@@ -63,14 +63,15 @@ class Account:
     gaps: int = 0
     holes: int = 0
     false_news: int = 0
-    events: bool = False
+    unfound: int = 0
+    """Objects that a reader has wrong who heeds events alone, and not what he was told of missing ones."""
     fleet: bool = False
     note: str = ""
     details: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
-        return not (self.untold or self.holes or self.false_news) and self.events and self.fleet and self.provoked > 0
+        return not (self.untold or self.holes or self.false_news) and self.fleet and self.provoked > 0
 
 
 class Ledger:
@@ -109,22 +110,34 @@ class Message(NamedTuple):
     body: dict[str, Any]
 
 
-def read(key: str, body: dict[str, Any]) -> Message:
+Correct = Callable[[float], float]
+"""Makes of a moment by the agent's clock one by ours."""
+
+
+def read(key: str, body: dict[str, Any], correct: Correct) -> Message:
     """Take out of an event what counts."""
-    moment = datetime.fromisoformat(body["time"]).timestamp()
+    moment = correct(datetime.fromisoformat(body["time"]).timestamp())
     return Message(body["id"], body["subject"], key.rpartition(".")[2], moment, body.get("found") is True, body)
 
 
-def balance(fault: str, before: Table, after: Table, happenings: list[Happening], messages: list[Message]) -> Account:
+def balance(  # noqa: PLR0913 (everything that is known)
+    fault: str,
+    before: Table,
+    after: Table,
+    happenings: list[Happening],
+    messages: list[Message],
+    correct: Correct,
+) -> Account:
     """Draw up the account of what was provoked and what came."""
     account = Account(fault, provoked=len(happenings))
     once = _once(account, messages)
     _count_holes(account, once)
     lifecycle = [m for m in once if ".lifecycle" in m.body["type"] and m.word in STEPS]
     missing = _match(account, happenings, [m for m in lifecycle if not m.is_found])
-    times = [_time(m.body["data"]) for m in once if m.body["type"].endswith("agent.gap")]
+    times = [_time(m.body["data"], correct) for m in once if m.body["type"].endswith("agent.gap")]
     account.gaps = len(times)
     stands_for = _by_event((m.moment, m.subject, m.word) for m in lifecycle if m.is_found)
+    told: set[str] = set()
     for happening in sorted(missing):
         later = [moment for moment in stands_for[happening[1:]] if moment >= happening.moment - EAR_SECONDS]
         if later:
@@ -132,6 +145,7 @@ def balance(fault: str, before: Table, after: Table, happenings: list[Happening]
             account.found += 1
         elif any(t and t[0] - EAR_SECONDS <= happening.moment <= t[1] + EAR_SECONDS for t in times):
             account.in_gap += 1
+            told.add(happening.subject)
         else:
             account.untold += 1
             account.details.append(f"untold: {happening}")
@@ -145,9 +159,11 @@ def balance(fault: str, before: Table, after: Table, happenings: list[Happening]
     table = {subject: list(state) for subject, state in before.items()}
     for m in lifecycle:
         step(table, m.subject, m.word)
-    account.events = table == after
-    if not account.events:
-        account.details.append(f"events end with {_difference(table, after)}")
+    for subject in sorted(s for s in table.keys() | after.keys() if table.get(s) != after.get(s)):
+        account.unfound += 1
+        account.untold += subject not in told
+        seen = [(m.id, m.word, m.is_found) for m in messages if m.subject == subject]
+        account.details.append(f"{subject} ends as {table.get(subject)}, libvirt: {after.get(subject)}; events: {seen}")
     return account
 
 
@@ -205,12 +221,8 @@ def _by_event(events: Iterable[tuple[float, str, str]]) -> dict[tuple[str, ...],
     return by
 
 
-def _time(data: dict[str, Any]) -> tuple[float, float] | None:
+def _time(data: dict[str, Any], correct: Correct) -> tuple[float, ...] | None:
+    """Return from when to when nobody listened."""
     if data["from"] is None:
         return None
-    return datetime.fromisoformat(data["from"]).timestamp(), datetime.fromisoformat(data["to"]).timestamp()
-
-
-def _difference(one: Table, other: Table) -> str:
-    differing = {s for s in one.keys() | other.keys() if one.get(s) != other.get(s)}
-    return "; ".join(f"{s}: {one.get(s)}, libvirt: {other.get(s)}" for s in sorted(differing))
+    return tuple(correct(datetime.fromisoformat(data[end]).timestamp()) for end in ("from", "to"))

@@ -39,11 +39,13 @@ class Known:
 
     def __init__(self) -> None:
         self.table: Table = {}
+        self.is_begun = False
         self.missed: list[Missed] = []
 
     async def follow(self, fleet: Fleet, host: str) -> None:
         async for item in fleet.events(hosts=[host]):
             if isinstance(item, Snapshot):
+                self.is_begun = True
                 self.table = {
                     f"{s.object['class']}/{s.object['uuid']}": [
                         s.state["active"],
@@ -71,6 +73,11 @@ class Rig:
         self.log = folder / "agent.log"
         self.silent: list[Happening] = []
         """What was done while libvirt could not announce it."""
+        self.last: Table = {}
+        """What there was before the fault."""
+        self.clock_steps = 0.0
+        """The agent's clock is off by a multiple of so many seconds."""
+        self._began = time.time()
         self.environment: dict[str, str] = {}
         self.queue_arguments: dict[str, Any] = {}
         self.stack = AsyncExitStack()
@@ -81,6 +88,10 @@ class Rig:
         self._messages: list[Message] = []
         self._known = Known()
         self._queue = f"{QUEUE}.{self.host}"
+
+    @property
+    def has_broker(self) -> bool:
+        return self._broker is not None
 
     @property
     def broker(self) -> PrivateRabbitMQ:
@@ -99,7 +110,7 @@ class Rig:
         self.start_agent()
         await self.until(self.is_answering)
         await self.stack.enter_async_context(self._following())
-        await self.until(lambda: bool(self._known.table))
+        await self.until(lambda: self._known.is_begun)
         await self.rate(rate)
 
     async def close(self) -> None:
@@ -189,7 +200,7 @@ class Rig:
 
     async def _balance(self) -> Account:
         after = await self.now()
-        account = balance(self.fault, self._before, after, self.heard(), list(self._messages))
+        account = balance(self.fault, self._before, after, self.heard(), list(self._messages), self._correct)
         answer = await self.ping()
         is_all = answer is not None and answer["pending"] == 0
         if not (is_all and self._messages and max(m.id for m in self._messages) >= answer["sequence"]):
@@ -197,6 +208,10 @@ class Rig:
             account.details.append(f"not all came: {answer}")
         account.fleet = self._known.table == after
         return account
+
+    def _correct(self, moment: float) -> float:
+        step = self.clock_steps
+        return moment + step * round((self._began - moment) / step) if step else moment
 
     async def _declare(self) -> None:
         connection = await aio_pika.connect(self.broker_url)
@@ -214,7 +229,7 @@ class Rig:
             queue = await channel.get_queue(self._queue)
 
             async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-                self._messages.append(read(message.routing_key or "", orjson.loads(message.body)))
+                self._messages.append(read(message.routing_key or "", orjson.loads(message.body), self._correct))
                 await message.ack()
 
             await queue.consume(take)
