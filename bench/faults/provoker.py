@@ -14,9 +14,11 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import libvirt
+from account import Table, step
 
 DOMAIN = """<domain type='{type}'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>16</memory><vcpu>1</vcpu>
 <os><type arch='{arch}'{machine}>hvm</type></os>{devices}</domain>"""
@@ -24,8 +26,11 @@ NETWORK = "<network><name>{name}</name><uuid>{uuid}</uuid><bridge name='{name}'/
 POOL = "<pool type='dir'><name>{name}</name><uuid>{uuid}</uuid><target><path>{folder}</path></target></pool>"
 QEMU = {"type": "qemu", "arch": "x86_64", "machine": " machine='pc'", "devices": "<devices><memballoon model='none'/></devices>"}
 TEST = {"type": "test", "arch": "i686", "machine": "", "devices": ""}
+ABSENT = [False, False, False]
 AT_ONCE = {"domain": 8, "network": 2, "storage-pool": 2}
 SECONDS_BETWEEN_ATTEMPTS = 0.05
+SECONDS_TO_HEAR = 0.5
+"""What libvirt announces when it has just come again is heard by then."""
 WORDS = {
     "domain": ("defined", "undefined", "started", "suspended", "resumed", "stopped", "shutdown", "pmsuspended", "crashed"),
     "network": ("defined", "undefined", "started", "stopped"),
@@ -38,6 +43,8 @@ class Ear:
 
     def __init__(self, log: Path) -> None:
         self._file = log.open("a", buffering=1)
+        self.table: Table = {}
+        """What there is, by the events."""
 
     def register(self, connection: libvirt.virConnect) -> None:
         connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._heard, "domain")
@@ -49,7 +56,30 @@ class Ear:
                 register(None, kind, self._heard, cls)
 
     def _heard(self, _connection: object, source: object, event: int, _detail: int, cls: str) -> None:
-        self._file.write(json.dumps([time.time(), cls, source.UUIDString(), WORDS[cls][event]]) + "\n")
+        self._note(time.time(), cls, source.UUIDString(), WORDS[cls][event])
+
+    def missed(self, now: Table, moment: float) -> None:
+        """Note what nobody could hear: what libvirt did when it was being killed, or after it had come again."""
+        for subject in self.table.keys() | now.keys():
+            cls, whose = subject.split("/")
+            old, new = self.table.get(subject, ABSENT), now.get(subject, ABSENT)
+            for word in _between(old, new):
+                self._note(moment, cls, whose, word)
+
+    def _note(self, moment: float, cls: str, whose: str, word: str) -> None:
+        self._file.write(json.dumps([moment, cls, whose, word]) + "\n")
+        step(self.table, f"{cls}/{whose}", word)
+
+
+def _between(old: list[bool], new: list[bool]) -> Iterator[str]:
+    if new[1] and not old[1]:
+        yield "defined"
+    if old[0] != new[0]:
+        yield "started" if new[0] else "stopped"
+    if new[0] and new[2] != old[2]:
+        yield "suspended" if new[2] else "resumed"
+    if old[1] and not new[1]:
+        yield "undefined"
 
 
 class Life:
@@ -88,6 +118,7 @@ class Provoker:
         self._lives: list[Life] = []
         self._lock = threading.Lock()
         self._connect()
+        self._ear.table = self._list()
         threading.Thread(target=self._change, daemon=True).start()
 
     def serve(self) -> None:
@@ -121,7 +152,10 @@ class Provoker:
             except libvirt.libvirtError:
                 if self._hand.isAlive() and self._listening.isAlive():
                     raise
+                lost_at = time.time()
                 self._connect()
+                time.sleep(SECONDS_TO_HEAR)
+                self._ear.missed(self._list(), lost_at)
 
     def _change(self) -> None:
         due = time.monotonic()

@@ -27,7 +27,8 @@ from libvirt_amqp.fleet import Event, Fleet, Missed, Snapshot
 from libvirt_amqp.keys import EVENTS, Address
 
 QUEUE = "faults"
-SETTLED_SECONDS = 60.0
+READ_SECONDS = 300.0
+SETTLED_SECONDS = 30.0
 LATE_SECONDS = 1.0
 """After everything is there, what comes too often has this time to show."""
 PAUSED = 3
@@ -189,8 +190,9 @@ class Rig:
         """Let nothing more change, wait until everything is there, and draw up the account."""
         await self.rate(0)
         await self.until(self.is_answering)
-        end = time.monotonic() + SETTLED_SECONDS
         async with self._reading():
+            await self.until(self._is_read, READ_SECONDS)
+            end = time.monotonic() + SETTLED_SECONDS
             while not (account := await self._balance()).is_clean and time.monotonic() < end:
                 await asyncio.sleep(0.25)
             await asyncio.sleep(LATE_SECONDS)
@@ -198,14 +200,18 @@ class Rig:
         account.note = note
         return account
 
+    async def _is_read(self) -> bool:
+        """Say whether everything that the agent gave a number has come."""
+        answer = await self.ping()
+        last = max((message.id for message in self._messages), default="")
+        return answer is not None and answer["pending"] == 0 and last >= answer["sequence"]
+
     async def _balance(self) -> Account:
         after = await self.now()
         account = balance(self.fault, self._before, after, self.heard(), list(self._messages), self._correct)
-        answer = await self.ping()
-        is_all = answer is not None and answer["pending"] == 0
-        if not (is_all and self._messages and max(m.id for m in self._messages) >= answer["sequence"]):
+        if not await self._is_read():
             account.untold += 1
-            account.details.append(f"not all came: {answer}")
+            account.details.append("there is more to come")
         account.fleet = self._known.table == after
         return account
 

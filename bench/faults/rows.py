@@ -28,7 +28,7 @@ class Scale:
 
 
 FULL = Scale(broker_away=600, frozen=60, alarm=60, cuts=100, kills=100)
-QUICK = Scale(broker_away=10, frozen=15, alarm=5, cuts=10, kills=10)
+QUICK = Scale(broker_away=10, frozen=15, alarm=5, cuts=5, kills=10)
 
 Fault = Callable[[str, Scale, str | None], Awaitable[Account]]
 FAULTS: dict[str, Fault] = {}
