@@ -7,6 +7,7 @@ listened; the states have to agree in the end, and nothing found may be false.  
 import argparse
 import asyncio
 import platform
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,19 +15,77 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[1:1] = [str(ROOT / "bench"), str(ROOT / "scripts")]
 
+import libvirt  # noqa: E402
 import more_rows  # noqa: E402, F401 (makes rows)
 from account import Account  # noqa: E402
 from measure import show  # noqa: E402
 from rows import FAULTS, FULL, QUICK  # noqa: E402
 
+from libvirt_amqp import __version__  # noqa: E402
+
 PAGE = ROOT / "docs" / "faults.md"
-HEADER = ("fault", "provoked", "received", "found", "in told time", "untold", "duplicates", "told gaps", "holes", "false news", "not found", "states")
+PREFACE = """# Faults
+
+What becomes of libvirt's events when something breaks; measured and written by `make faults WRITE=yes`.
+
+A program of its own changes domains, networks and pools past the agent, and hears what libvirt announces of it. The
+agent's events go to a durable queue that is read after the fault, and to the client library's subscriber.
+
+| column | what it counts |
+|---|---|
+| provoked | lifecycle events that libvirt announced, or would have |
+| received | those that the agent heard and that came |
+| found | those that it did not hear, and whose effect it published as found |
+| in told time | those of which neither came, within a time of which `agent.gap` says that nobody listened |
+| untold | those of which nothing came and nothing was told. Has to be 0 |
+| duplicates | messages whose `id` had come before |
+| told gaps | messages `agent.gap` |
+| holes | numbers that did not come and that no gap names, and events out of order. Has to be 0 |
+| false news | found events that say what was not so, a false "gone" above all. Has to be 0 |
+| not found | objects that a reader has wrong who heeds events alone and asks for no snapshot after a gap |
+| states | whether the subscriber's states are libvirt's in the end |
+"""
+HEADER = (
+    "fault",
+    "provoked",
+    "received",
+    "found",
+    "in told time",
+    "untold",
+    "duplicates",
+    "told gaps",
+    "holes",
+    "false news",
+    "not found",
+    "states",
+)
 
 
 def cells(account: Account) -> list[str]:
     figures = (account.provoked, account.received, account.found, account.in_gap, account.untold, account.duplicates)
     more = (account.gaps, account.holes, account.false_news, account.unfound)
     return [account.fault, *map(str, (*figures, *more)), "equal" if account.fleet else "DIFFER"]
+
+
+def page(accounts: list[Account]) -> str:
+    """Return docs/faults.md."""
+    rows = [HEADER, ["---"] + ["---:"] * (len(HEADER) - 1), *map(cells, accounts)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    notes = "\n".join(f"- {account.fault}: {account.note}." for account in accounts)
+    versions = (
+        f"libvirt {_libvirt_version()}, RabbitMQ {_package('rabbitmq-server')}, Python {platform.python_version()}"
+    )
+    return f"{PREFACE}\n{table}\n\n{notes}\n\n{versions}, libvirt-amqp {__version__}.\n"
+
+
+def _libvirt_version() -> str:
+    version = libvirt.getVersion()
+    return f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
+
+
+def _package(name: str) -> str:
+    command = ["dpkg-query", "-W", "-f", "${Version}", name]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout or "of unknown version"
 
 
 async def run(names: list[str], *, quick: bool, url: str | None) -> list[Account]:
@@ -54,6 +113,8 @@ def main() -> None:
     show("What came of what was provoked", HEADER, [cells(account) for account in accounts])
     for account in accounts:
         print(f"{account.fault}: {account.note}")
+    if options.write:
+        PAGE.write_text(page(accounts))
     sys.exit(0 if all(account.is_clean for account in accounts) else 1)
 
 

@@ -80,7 +80,7 @@ async def libvirtd_killed(one: Rig, daemon: PrivateLibvirtd) -> str:
 
 
 @of_libvirtd("libvirtd SIGKILL under load")
-async def libvirtd_killed_under_load(one: Rig, daemon: PrivateLibvirtd) -> str:
+async def libvirtd_killed_under_load(_one: Rig, daemon: PrivateLibvirtd) -> str:
     for _ in range(3):
         daemon.kill()
         daemon.start()
@@ -160,7 +160,7 @@ def _empty(one: Rig, *, is_mounted: bool) -> None:
 
 @fault("clock stepped back")
 async def clock_back(one: Rig, daemon: PrivateLibvirtd, _: Scale) -> str:
-    """A call has a deadline by the clock: an agent whose clock is behind takes it, one whose clock is ahead does not."""
+    """Calls have deadlines: an agent whose clock is behind takes them, one whose clock is ahead does not."""
     clock = one.state.parent / "clock"
     clock.write_text("0")
     one.clock_steps = BACK_SECONDS
@@ -192,7 +192,9 @@ async def a_node_lost(name: str, _: Scale, __: str | None) -> Account:
             await asyncio.sleep(3 * BEFORE_SECONDS)
             await asyncio.to_thread(first.start)
             await asyncio.sleep(BEFORE_SECONDS)
-            return await one.account("the agent's, by SIGKILL; a proxy leads it to another; the queue is a quorum queue")
+            return await one.account(
+                "the agent's, by SIGKILL; a proxy leads it to another; the queue is a quorum queue"
+            )
 
 
 FAULTS["cluster loses a node"] = a_node_lost

@@ -24,7 +24,12 @@ DOMAIN = """<domain type='{type}'><name>{name}</name><uuid>{uuid}</uuid><memory 
 <os><type arch='{arch}'{machine}>hvm</type></os>{devices}</domain>"""
 NETWORK = "<network><name>{name}</name><uuid>{uuid}</uuid><bridge name='{name}'/></network>"
 POOL = "<pool type='dir'><name>{name}</name><uuid>{uuid}</uuid><target><path>{folder}</path></target></pool>"
-QEMU = {"type": "qemu", "arch": "x86_64", "machine": " machine='pc'", "devices": "<devices><memballoon model='none'/></devices>"}
+QEMU = {
+    "type": "qemu",
+    "arch": "x86_64",
+    "machine": " machine='pc'",
+    "devices": "<devices><memballoon model='none'/></devices>",
+}
 TEST = {"type": "test", "arch": "i686", "machine": "", "devices": ""}
 ABSENT = [False, False, False]
 AT_ONCE = {"domain": 8, "network": 2, "storage-pool": 2}
@@ -32,7 +37,17 @@ SECONDS_BETWEEN_ATTEMPTS = 0.05
 SECONDS_TO_HEAR = 0.5
 """What libvirt announces when it has just come again is heard by then."""
 WORDS = {
-    "domain": ("defined", "undefined", "started", "suspended", "resumed", "stopped", "shutdown", "pmsuspended", "crashed"),
+    "domain": (
+        "defined",
+        "undefined",
+        "started",
+        "suspended",
+        "resumed",
+        "stopped",
+        "shutdown",
+        "pmsuspended",
+        "crashed",
+    ),
     "network": ("defined", "undefined", "started", "stopped"),
     "storage-pool": ("defined", "undefined", "started", "stopped", "created", "deleted"),
 }
@@ -188,7 +203,9 @@ class Provoker:
                 xml = xml.replace(f"{{{name}}}", value)
             return Life(cls, xml, ("define", "create", "suspend", "resume", "destroy", "undefine"))
         if cls == "network":  # without privileges there is no bridge to start
-            return Life(cls, NETWORK, ("define", "create", "destroy", "undefine") if self._is_test else ("define", "undefine"))
+            return Life(
+                cls, NETWORK, ("define", "create", "destroy", "undefine") if self._is_test else ("define", "undefine")
+            )
         return Life(cls, POOL.replace("{folder}", self._folder), ("define", "create", "destroy", "undefine"))
 
     def _list(self) -> dict[str, list]:

@@ -3,7 +3,7 @@
 CLOCK_FILE names a file with the seconds by which the clock is ahead; it is read at every look at the clock.
 """
 
-import datetime
+import datetime as dt
 import os
 import time
 from pathlib import Path
@@ -16,12 +16,12 @@ def ahead() -> int:
     return int(FILE.read_text() or 0)
 
 
-class SetDatetime(datetime.datetime):
+class SetDatetime(dt.datetime):
     @classmethod
-    def now(cls, tz: datetime.tzinfo | None = None) -> "SetDatetime":
+    def now(cls, tz: dt.tzinfo | None = None) -> "SetDatetime":
         return cls.fromtimestamp(time.time(), tz)
 
 
 time.time = lambda: _time() + ahead()
 time.time_ns = lambda: _time_ns() + ahead() * 10**9
-datetime.datetime = SetDatetime
+dt.datetime = SetDatetime
