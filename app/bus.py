@@ -102,8 +102,8 @@ class Bus:
             self._session.requests.outlet.ack(delivery.tag)
 
     async def stop_requests(self) -> None:
-        """Let the broker return new requests to their senders from now on."""
-        if self._session is None:
+        """Let the broker return new requests to their senders from now on; one that is blocked would not hear it."""
+        if self._session is None or await self._session.link.is_blocked():
             return
         with contextlib.suppress(BrokerUnavailable):
             for key in self._bindings():

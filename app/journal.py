@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
-from app.journal_file import NOTHING, Batch, JournalFile, Left, is_broken, set_aside
+from app.journal_file import NOTHING, Batch, JournalFile, Left, Owner, is_broken, set_aside
 from app.outgoing import Lost, Placed
 
 log = structlog.get_logger()
@@ -34,19 +34,6 @@ MARGIN_SECONDS = 0.1
 RETRY_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 CONSEQUENCE = f"events are in memory only; tried again every {RETRY_SECONDS:.0f} s"
-
-
-class Owner(Protocol):
-    """Who keeps the events; called on the loop."""
-
-    def written(self, place: int) -> None:
-        """Everything up to this place that was appended is on disk."""
-
-    def page(self, events: list[Placed] | None) -> None:
-        """What was asked for; None: it cannot be read."""
-
-    def opened(self, left: Left) -> None:
-        """The file works again."""
 
 
 class Journal:
@@ -75,9 +62,7 @@ class Journal:
         self._condition = threading.Condition()
         self._handed: list[Batch] = []
         self._wanted: int | None = None
-        self._is_due = self._is_closing = False
-        self._is_begun = False
-        # From here on the thread's own.
+        self._is_due = self._is_closing = self._is_begun = False
         self._file: JournalFile | None = None
         self._known: tuple[int, int, str | None] | None = None
         self._batch = Batch()
@@ -90,7 +75,7 @@ class Journal:
         self._tick()
 
     def append(self, placed: Placed) -> None:
-        """Write an event, unless the file does not work: `Owner.opened` says when to come again."""
+        """Write an event, unless the file does not work: come again at `Owner.opened`."""
         self._is_begun = True
         if self.works:
             self._todo.events.append(placed)
@@ -169,7 +154,7 @@ class Journal:
         self._hand_over()
 
     def adopt(self, shift: int) -> None:
-        """Move the places of what others left by more than every place, so that none is taken twice on the way."""
+        """Move what others left by more than every place, so that none is taken twice on the way."""
         self._todo.adopt = shift
 
     def _begin(self) -> None:

@@ -10,7 +10,7 @@ import sqlite3
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from app.outgoing import Lost, Placed, Range, pack, rows, unpack, without
 
@@ -47,6 +47,19 @@ class Left(NamedTuple):
 
 
 NOTHING = Left(is_ours=False, events=0, size=0, highest=0, first="", last="")
+
+
+class Owner(Protocol):
+    """Who keeps the events; called on the loop by the journal."""
+
+    def written(self, place: int) -> None:
+        """Everything up to this place that was appended is on disk."""
+
+    def page(self, events: list[Placed] | None) -> None:
+        """What was asked for; None: it cannot be read."""
+
+    def opened(self, left: Left) -> None:
+        """The file works again."""
 
 
 @dataclass

@@ -45,6 +45,8 @@ class Agent:
         self._directory = settings.state_path
         self._state = state.begin(self._directory)
         self._journal = Journal(self._directory, self.instance)
+        if former := self._journal.former_sequence:  # kept more surely than the file of the state
+            self._state.epoch = max(self._state.epoch, int(former.partition("-")[0]) + 1)
         self._hypervisor = Hypervisor(settings.uri, read_only=settings.access != "full")
         self._bus: Bus | None = None
         self._stream: Stream | None = None

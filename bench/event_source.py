@@ -1,6 +1,6 @@
 """A process in which libvirt announces something: a thread suspends and resumes a domain of the test driver.
 
-event_source.py callback|one-by-one|pipelined|agent URL
+event_source.py callback|one-by-one|pipelined|agent|agent-in-memory URL
 
 A line `COUNT PAUSE` on standard input causes COUNT events, PAUSE seconds apart; when libvirt has announced them all,
 the moments of the triggers and of the callbacks go to standard output, in nanoseconds of the monotonic clock.  What is
@@ -19,7 +19,7 @@ from pathlib import Path
 import aio_pika
 import libvirt
 import orjson
-from measure import HOST
+from measure import HOST, IN_MEMORY
 
 from app import logs, service
 from app.hypervisor import event_loop
@@ -73,7 +73,7 @@ class Source:
                 self._domain.suspend()
             if pause:
                 time.sleep(pause)
-        if not self._all.wait(20):
+        if not self._all.wait(60):
             raise TimeoutError(f"libvirt announced {len(self._heard)} of {count} events")
         return {"triggered": triggered, "heard": self._heard}
 
@@ -117,11 +117,12 @@ async def publisher(url: str, window: int) -> None:
     await served
 
 
-async def agent(url: str) -> None:
-    """Run the agent in this process, where the test driver is the same."""
+async def agent(url: str, *, on_disk: bool) -> None:
+    """Run the agent in this process, where the test driver is the same; not `on_disk`: it can write nowhere."""
     logs.configure("json", "error")
     with tempfile.TemporaryDirectory(prefix="libvirt-amqp-bench-") as state:
-        settings = Settings(broker_url=url, uri=URI, host=HOST, state_dir=Path(state))
+        place = Path(state) if on_disk else Path("/dev/null")
+        settings = Settings(broker_url=url, uri=URI, host=HOST if on_disk else IN_MEMORY, state_dir=place)
         async with service.running(settings):
             await asyncio.to_thread(Source(lambda _uuid, _event, _detail: None).serve)
 
@@ -131,4 +132,5 @@ if __name__ == "__main__":
     if what == "callback":
         callback(url)
     else:
-        asyncio.run(agent(url) if what == "agent" else publisher(url, WINDOW if what == "pipelined" else 1))
+        window = WINDOW if what == "pipelined" else 1
+        asyncio.run(agent(url, on_disk=what == "agent") if what.startswith("agent") else publisher(url, window))

@@ -118,18 +118,22 @@ async def test_a_rename_is_followed_and_one_that_nobody_heard_is_a_new_definitio
     ]
 
 
-async def test_a_snapshot_says_what_is_there_and_what_is_unknown(client: Client, start_agent: Start) -> None:
+async def test_a_snapshot_says_what_is_there_and_what_is_unknown(
+    client: Client, start_agent: Start, beside: libvirt.virConnect
+) -> None:
+    test = beside.lookupByName("test")
+    test.suspend()
     await start_agent("h1")
     snapshot = await client.call(AGENT, "snapshot")
     check_result("snapshot", snapshot)
     assert snapshot["unknown"] == ["secret"]  # the test driver has none
     states = {Address.of(one["object"]).subject: one["state"] for one in snapshot["objects"]}
     assert states[f"domain/{TEST_UUID}"] == {
-        "state": 1,
-        "reason": 1,
+        "state": libvirt.VIR_DOMAIN_PAUSED,
+        "reason": libvirt.VIR_DOMAIN_PAUSED_USER,
         "active": True,
         "persistent": True,
-        "names": {"state": "VIR_DOMAIN_RUNNING", "reason": "VIR_DOMAIN_RUNNING_BOOTED"},
+        "names": {"state": "VIR_DOMAIN_PAUSED", "reason": "VIR_DOMAIN_PAUSED_USER"},
     }
     assert {subject.partition("/")[0] for subject in states} == {"domain", "network", "storage-pool", "node-device"}
     network = await client.call(AGENT, "snapshot", {"classes": ["network"]})

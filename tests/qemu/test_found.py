@@ -184,13 +184,15 @@ def test_a_listing_whose_libvirtd_ends_under_it_is_whole_or_unknown(door: Door, 
     handle = connection.open()
     whole = list_objects(handle, HOST, CLASSES)
     assert not whole.unknown
-    threading.Timer(0.05, getattr(door.daemon, end)).start()
+    ending = threading.Timer(0.05, getattr(door.daemon, end))
+    ending.start()
     while not (listing := list_objects(handle, HOST, CLASSES)).unknown:
         assert listing.seen == whole.seen
     for cls in CLASSES:
         seen = {s: state for s, state in listing.seen.items() if s.startswith(f"{cls}/")}
         assert cls in listing.unknown or seen == {s: w for s, w in whole.seen.items() if s.startswith(f"{cls}/")}
         assert cls not in listing.unknown or not seen
+    ending.join()
     if end == "freeze":
         door.daemon.thaw()
     del handle

@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import os
 import resource
@@ -237,7 +238,7 @@ async def test_a_file_that_another_process_holds_is_used_when_it_is_free(begin: 
     second.append(event(1, epoch=2))
     assert not second._journal.works
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    await asyncio.to_thread(os.waitpid, child, 0)
     await eventually(lambda: second._journal.works)
     await eventually(lambda: len(second.waiting) == 2)
     assert [placed.event.sequence for placed in second.waiting] == [event(1, epoch=2).sequence, event(1).sequence]

@@ -4,9 +4,10 @@ from typing import Any
 
 import orjson
 import pytest
+from rows import Rows
 
-from app.bus import Event
 from app.events.stream import Stream
+from app.outgoing import Event
 from libvirt_amqp.catalogue import load
 
 
@@ -23,7 +24,7 @@ def published() -> Published:
 
 @pytest.fixture
 async def stream(published: Published) -> Stream:
-    return Stream("h1", 1, load(), published.append)
+    return Stream("h1", 1, load(), published.append, Rows())
 
 
 async def test_an_event_that_cannot_be_encoded_leaves_no_hole_and_no_gap_in_previous(
@@ -35,7 +36,7 @@ async def test_an_event_that_cannot_be_encoded_leaves_no_hole_and_no_gap_in_prev
     stream.announce("libvirt-found", {})
     first, second = published.bodies
     assert second["previous"] == first["sequence"]
-    assert [event.sequence for event in published] == [1, 2]
+    assert [event.sequence for event in published] == ["0000000001-000000000000001", "0000000001-000000000000002"]
 
 
 async def test_nothing_is_published_after_the_news_that_the_agent_stops(stream: Stream, published: Published) -> None:
