@@ -67,15 +67,22 @@ def cells(account: Account) -> list[str]:
     return [account.fault, *map(str, (*figures, *more)), "equal" if account.fleet else "DIFFER"]
 
 
-def page(accounts: list[Account]) -> str:
-    """Return docs/faults.md."""
-    rows = [HEADER, ["---"] + ["---:"] * (len(HEADER) - 1), *map(cells, accounts)]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    notes = "\n".join(f"- {account.fault}: {account.note}." for account in accounts)
+def page(accounts: list[Account], old: str) -> str:
+    """Return docs/faults.md: the rows that were not measured now stay as they were."""
+    lines = {**_by_fault(old, "| {} |"), **{a.fault: f"| {' | '.join(cells(a))} |" for a in accounts}}
+    notes = {**_by_fault(old, "- {}: "), **{a.fault: f"- {a.fault}: {a.note}." for a in accounts}}
+    head = [f"| {' | '.join(HEADER)} |", f"|---|{'---:|' * (len(HEADER) - 1)}"]
     versions = (
         f"libvirt {_libvirt_version()}, RabbitMQ {_package('rabbitmq-server')}, Python {platform.python_version()}"
     )
-    return f"{PREFACE}\n{table}\n\n{notes}\n\n{versions}, libvirt-amqp {__version__}.\n"
+    rows = [part[name] for part in (lines, notes) for name in FAULTS if name in part]
+    table, rest = rows[: len(lines)], rows[len(lines) :]
+    return "\n".join([PREFACE, *head, *table, "", *rest, "", f"{versions}, libvirt-amqp {__version__}."]) + "\n"
+
+
+def _by_fault(text: str, beginning: str) -> dict[str, str]:
+    """Return the lines that begin so, each with the name of a fault."""
+    return {name: line for name in FAULTS for line in text.splitlines() if line.startswith(beginning.format(name))}
 
 
 def _libvirt_version() -> str:
@@ -114,7 +121,7 @@ def main() -> None:
     for account in accounts:
         print(f"{account.fault}: {account.note}")
     if options.write:
-        PAGE.write_text(page(accounts))
+        PAGE.write_text(page(accounts, PAGE.read_text() if PAGE.exists() else ""))
     sys.exit(0 if all(account.is_clean for account in accounts) else 1)
 
 
