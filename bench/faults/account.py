@@ -63,6 +63,8 @@ class Account:
     gaps: int = 0
     holes: int = 0
     false_news: int = 0
+    ahead: int = 0
+    """Events of a run that came, and of which the next run did not know: they were not on disk when it was killed."""
     unfound: int = 0
     """Objects that a reader has wrong who heeds events alone, and not what he was told of missing ones."""
     fleet: bool = False
@@ -195,6 +197,8 @@ def _count_holes(account: Account, messages: list[Message]) -> None:
         epoch, number = m.id.split("-")
         epochs[epoch].add(int(number))
     named = [f.split("-") for f in former if f]
+    ends = {e: int(number) for e, number in named}
+    account.ahead = sum(max(0, max(numbers) - ends.get(epoch, max(numbers))) for epoch, numbers in epochs.items())
     for epoch, numbers in epochs.items():
         last = max([*numbers, *(int(number) for e, number in named if e == epoch)])
         lost = [f"{epoch}-{n:015d}" for n in range(1, last + 1) if n not in numbers]

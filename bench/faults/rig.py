@@ -198,6 +198,8 @@ class Rig:
             await asyncio.sleep(LATE_SECONDS)
             account = await self._balance()
         account.note = note
+        if account.ahead:
+            account.note += f"; {account.ahead} events came that were not on disk when the agent was killed"
         return account
 
     async def _is_read(self) -> bool:
