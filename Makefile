@@ -1,6 +1,6 @@
 # What there is to do here; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench catalogue coverage clean
+.PHONY: help install run test check bench faults catalogue coverage clean
 
 PYTHON := .venv/bin/python
 
@@ -25,6 +25,10 @@ check: ## format, lint and types
 bench: ## what things cost, beside bare programs in the same run
 	@scripts/install agent broker qemu
 	@for program in bench/bench_*.py; do $(PYTHON) $$program; done
+
+faults: ## put faults into a running system and count what became of the events (half an hour; WRITE=yes: docs/faults.md)
+	@scripts/install agent broker qemu
+	@$(PYTHON) bench/faults $(if $(WRITE),--write)
 
 catalogue: ## extract libvirt's API anew from the installed libvirt-dev, and write docs/api from it
 	@scripts/install agent
