@@ -27,7 +27,6 @@ from libvirt_amqp.errors import CallError, Unroutable  # noqa: E402
 from libvirt_amqp.keys import Address  # noqa: E402
 
 HOST = "bench"
-IN_MEMORY = "bench-in-memory"
 AGENT = (str(Path(sys.executable).parent / "libvirt-amqp"), "serve")
 READY_SECONDS = 15.0
 STOP_SECONDS = 15.0
