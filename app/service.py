@@ -58,6 +58,8 @@ class Agent:
         """Learn the host's name, then do everything, for ever."""
         self.host = self._settings.host or self._state.host or await self._ask_libvirt_for_the_name()
         kept = state.keep(self._directory, state.State(self.host, self._state.epoch))
+        if not kept and not self._journal.works:
+            self._state.epoch = max(self._state.epoch, await state.begin_anew())
         url = self._settings.broker_url.get_secret_value()
         log.info(
             "agent_started",
