@@ -39,7 +39,7 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def agents(tmp_path: Path) -> Iterator[list[Process]]:
+def agents() -> Iterator[list[Process]]:
     started: list[Process] = []
     yield started
     for agent in started:
