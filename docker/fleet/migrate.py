@@ -30,11 +30,15 @@ async def ready(client: Client, host: str) -> None:
 
 
 async def show_events(client: Client) -> None:
+    """Print what happens to the guest until it has been stopped on the target."""
     async for message in client.subscribe({EVENTS: ["*.domain.*.lifecycle.*"]}):
         print("event", message.key, message.body["data"]["names"]["detail"], flush=True)
+        if message.key.startswith(f"{TARGET}.") and message.key.endswith(".stopped"):
+            return
 
 
 async def main() -> None:
+    """Start, migrate, end."""
     async with connect(URL, "fleet: migrate") as client:
         await asyncio.gather(ready(client, SOURCE), ready(client, TARGET))
         events = asyncio.create_task(show_events(client))
@@ -46,8 +50,7 @@ async def main() -> None:
         state = await client.call(there, "virDomainGetState")
         print("migrated to", TARGET, state, flush=True)
         await client.call(there, "virDomainDestroy")
-        await asyncio.sleep(0.5)  # its event
-        events.cancel()
+        await asyncio.wait_for(events, 10)
 
 
 if __name__ == "__main__":
