@@ -141,7 +141,9 @@ def new_compose(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     if subprocess.run(("docker", "compose", "version"), capture_output=True).returncode == 0:
         return ("docker", "compose")
     folder = tmp_path_factory.mktemp("compose")
-    unpack = "cd /tmp && apt-get -qq update && apt-get -qq download docker-compose && dpkg-deb -x docker-compose_*.deb /out"
+    unpack = (
+        "cd /tmp && apt-get -qq update && apt-get -qq download docker-compose && dpkg-deb -x docker-compose_*.deb /out"
+    )
     docker("run", "--rm", "-v", f"{folder}:/out", "debian:trixie-slim", "sh", "-c", unpack)
     return (str(folder / NEW_COMPOSE),)
 
