@@ -26,7 +26,7 @@ def docker(*arguments: str, seconds: float = 600) -> str:
 def run(command: tuple[str | Path, ...], seconds: float = 600, **environment: str) -> str:
     """Run a command in the project's folder.  Raises AssertionError with its output when it fails."""
     done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=seconds
+        command, check=False, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=seconds
     )
     assert done.returncode == 0, f"{command}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
     return done.stdout
@@ -42,7 +42,7 @@ def inspect(name: str) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[None]:
     """Use the engine that runs, or run one."""
-    if subprocess.run(("docker", "info"), capture_output=True).returncode == 0:
+    if subprocess.run(("docker", "info"), check=False, capture_output=True).returncode == 0:
         yield
         return
     program = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
@@ -56,7 +56,7 @@ def engine() -> Iterator[None]:
 def _running(program: str) -> Iterator[None]:
     process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + ENGINE_SECONDS
-    while subprocess.run(("docker", "info"), capture_output=True).returncode != 0:
+    while subprocess.run(("docker", "info"), check=False, capture_output=True).returncode != 0:
         if process.poll() is not None or time.monotonic() > end:
             process.kill()
             pytest.exit(f"{NOT_RUN}{(process.communicate()[1] or '')[-1000:]}", 5)
@@ -69,7 +69,7 @@ def _running(program: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def images(engine: None) -> None:
+def images(engine: None) -> None:  # noqa: ARG001 (it has to run)
     """Have the official images, or what stands in for them, and build ours."""
     run((ROOT / "docker" / "stand-ins" / "make", "debian:trixie-slim", "rabbitmq:4-management"))
     docker("build", "-q", "-f", "docker/Dockerfile", "-t", "libvirt-amqp", ".")

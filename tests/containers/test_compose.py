@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from conftest import TEST_UUID, answering, eventually, hearing
-from containers.conftest import Compose, docker, project, run
 
+from containers.conftest import Compose, docker, project, run
 from libvirt_amqp.client import connect
 from libvirt_amqp.keys import Address
 
@@ -45,7 +45,7 @@ async def suspend_and_resume(compose: Compose, target: Address = TEST) -> None:
 async def test_everything_is_healthy_and_the_bus_is_live(default: Compose) -> None:
     await healthy(default, "agent")
     await suspend_and_resume(default)
-    await eventually(lambda: "lifecycle" in docker("logs", default.container("watch")["Id"]))
+    await eventually(lambda: "suspended" in docker("logs", default.container("watch")["Id"]))
 
 
 def test_the_agent_has_no_rights(default: Compose) -> None:
@@ -67,8 +67,8 @@ async def test_a_broker_that_is_away_kills_no_agent(default: Compose) -> None:
     gives_up = 3 * 5 + 5
     end = time.monotonic() + gives_up
     await eventually(lambda: time.monotonic() > end and default.health("agent") == "healthy", gives_up + 5)
-    not_ready = subprocess.run(("docker", "exec", agent["Id"], "libvirt-amqp", "ping"), capture_output=True, text=True)
-    assert not_ready.returncode == 3, not_ready
+    said = docker("exec", agent["Id"], "sh", "-c", "libvirt-amqp ping 2>&1 || echo exit code $?")
+    assert "exit code 3" in said
     default("start", "rabbitmq")
     await suspend_and_resume(default)
     assert default.container("agent")["State"]["StartedAt"] == before
@@ -138,7 +138,7 @@ async def test_the_same_on_apache_qpid() -> None:
 @pytest.fixture(scope="module")
 def new_compose(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """Return Docker's own `docker compose`, or Debian 13's package of Compose 2.x."""
-    if subprocess.run(("docker", "compose", "version"), capture_output=True).returncode == 0:
+    if subprocess.run(("docker", "compose", "version"), check=False, capture_output=True).returncode == 0:
         return ("docker", "compose")
     folder = tmp_path_factory.mktemp("compose")
     unpack = (

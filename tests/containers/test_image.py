@@ -1,6 +1,7 @@
 """What the image is."""
 
 import pytest
+
 from containers.conftest import docker, inspect
 
 GOAL_BYTES = 170_000_000
