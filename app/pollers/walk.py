@@ -120,8 +120,8 @@ class Walk:
         self._host = host
         self._lane = lane
         self._source = source
-        self._stuck: dict[Leg, str] = {}
-        """Workers that were left, and with whom."""
+        self._stuck: set[Leg] = set()
+        """Workers that were left and have not come back."""
         self._answered: set[str] = set()
         """Who answered in the last round."""
 
@@ -132,7 +132,11 @@ class Walk:
     @property
     def is_hung(self) -> bool:
         """Whether a worker waits for libvirt itself, or none is left: nothing can be asked."""
-        return NO_DOMAIN in self._stuck.values() or len(self._stuck) >= self._hypervisor.size(self._lane)
+        return NO_DOMAIN in self._hanging() or len(self._stuck) >= self._hypervisor.size(self._lane)
+
+    def _hanging(self) -> set[str]:
+        """Return where the workers that were left are now: one may still have gone a step further."""
+        return {leg.at[0] for leg in self._stuck}
 
     async def round(self, patience: float, limit: float, at_once: float = 0) -> Round:
         """Ask everybody.
@@ -143,7 +147,7 @@ class Walk:
         """
         done = Round()
         while not self.is_hung:
-            skip = {*done.answers, *done.gone, *self._stuck.values()}
+            skip = {*done.answers, *done.gone, *self._hanging()}
             is_last = len(self._stuck) == self._hypervisor.size(self._lane) - 1
             leg = Leg(skip, self._answered if is_last else None)
             leg.reach(NO_DOMAIN)
@@ -162,12 +166,12 @@ class Walk:
 
     def _leave(self, leg: Leg, call: asyncio.Future[Any], where: str) -> None:
         leg.is_left = True
-        self._stuck[leg] = where
+        self._stuck.add(leg)
         name = leg.listed.get(where, {}).get("name")
         log.warning("no_answer", lane=self._lane, domain=name, uuid=where or None, stuck=len(self._stuck))
 
         def came_back(call: asyncio.Future[Any]) -> None:
-            del self._stuck[leg]
+            self._stuck.discard(leg)
             if not call.cancelled():
                 call.exception()  # whatever it was: nobody waits for it any more
             log.info("answered_at_last", lane=self._lane, domain=name, uuid=where or None, stuck=len(self._stuck))
@@ -208,6 +212,8 @@ class Walk:
                 domains.append((uuid, whose, domain))
         leg.is_listed = True
         for uuid, whose, domain in domains:
+            if leg.is_left:
+                break
             leg.at = (uuid, time.monotonic())
             try:
                 figures = self._source.one(connection, domain)
@@ -218,8 +224,6 @@ class Walk:
                 pass
             else:
                 leg.note(uuid, whose, figures, self._source.call)
-            if leg.is_left:
-                break
 
 
 def _is_vanished(error: libvirt.libvirtError, connection: libvirt.virConnect) -> bool:
