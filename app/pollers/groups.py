@@ -26,9 +26,9 @@ def source(names: Iterable[str]) -> Source:
     bits = mask(names)
 
     def one(connection: libvirt.virConnect, domain: libvirt.virDomain) -> Figures | None:
-        # NOWAIT: a guest that is busy with another job is not waited for; one that hangs with none of them still is.
-        flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-        records = connection.domainListGetStats([domain], bits, flags)
+        # Without NOWAIT: with it a guest whose monitor is stuck, or just busy, answers with a part of its figures as
+        # if there were no others.  Here it is late, and its last ones are told as old.
+        records = connection.domainListGetStats([domain], bits)
         return {"stats": records[0][1]} if records else None
 
     return Source(CALL, one)
