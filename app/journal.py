@@ -139,6 +139,8 @@ class Journal:
         if not self._told:
             self._told = error
             log.error("outbox_not_on_disk", file=str(self.path), error=error, consequence=CONSEQUENCE)
+        if self.owner is not None:
+            self.owner.failed()
 
     def _on_opened(self, generation: int, left: Left) -> None:
         """Begin a generation: the owner appends what is not on disk."""

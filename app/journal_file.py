@@ -55,6 +55,9 @@ class Owner(Protocol):
     def written(self, place: int) -> None:
         """Everything up to this place that was appended is on disk."""
 
+    def failed(self) -> None:
+        """The file does not work: nothing that was appended gets there before `opened`."""
+
     def page(self, events: list[Placed] | None) -> None:
         """What was asked for; None: it cannot be read."""
 

@@ -1,9 +1,11 @@
 """The outbox: every event from its number to the broker's confirm, in order; a window in memory, the rest on disk.
 
 In the order of sending: `unconfirmed` was sent, `waiting` is to be sent next, then come events that are only on disk
-(the middle), then the tail, which is not known to be on disk yet.  Without a journal that works there is no middle.
+(the middle), then the tail, which is not known to be on disk yet.  An event is sent when it is on disk: so nobody ever
+knows one that the next run does not.  Without a journal that works, or in time, events go on from memory.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 
@@ -19,6 +21,8 @@ MEMORY = 4000
 """Events that stand in memory, sent ones included, while the rest is on disk."""
 OUTBOX_LIMIT = 100_000
 """Events in memory when the disk does not take them."""
+LATE_SECONDS = 2.0
+"""After so long without any progress the disk hangs, and nobody waits for it any more."""
 ROOM = 0.9
 """A loss is told when no more than this part of the bound is used: else its news would be followed by the next one."""
 
@@ -38,6 +42,9 @@ class Outbox:
         self._next = left.highest + 1
         self._read_up_to = 0
         self._is_reading = False
+        self._loop = asyncio.get_running_loop()
+        self._look: asyncio.Handle | None = None
+        self._is_late = False
         self._bytes = left.size
         self.lost = journal.lost
         self.lost_total = 0
@@ -68,6 +75,8 @@ class Outbox:
         self._bytes += event.size
         self._journal.append(placed)
         self._tail.append(placed)
+        if self._look is None:
+            self._look = self._loop.call_later(LATE_SECONDS, self._look_at_tail, placed)
         if not event.is_news:
             self._make_room()
         self._refill()
@@ -101,13 +110,25 @@ class Outbox:
     # What the journal says.
 
     def written(self, place: int) -> None:
-        """Let go of what is on disk and does not fit into the window."""
+        """Have sent what is on disk, and let go of what does not fit into the window."""
+        if self._is_late:
+            self._is_late = False
+            log.warning("outbox_in_time_again")
         while self._tail and self._tail[0].place <= place:
-            sequence = self._tail.popleft().event.sequence
-            self._middle_first = self._middle_first if self._middle else sequence
-            self._middle_last = sequence
+            placed = self._tail.popleft()
+            if not self._middle and len(self.waiting) + len(self.unconfirmed) < self._memory:
+                self._send(placed)
+                continue
+            self._middle_first = self._middle_first if self._middle else placed.event.sequence
+            self._middle_last = placed.event.sequence
             self._middle += 1
         self._refill()
+        self.on_ready()
+
+    def failed(self) -> None:
+        """Go on from memory."""
+        self._refill()
+        self.on_ready()
 
     def page(self, events: list[Placed] | None) -> None:
         """Take what was read back."""
@@ -152,10 +173,24 @@ class Outbox:
                 self._is_reading = True
                 self._journal.read(self._read_up_to)
             return
-        while self._tail and (not self._journal.works or len(self.waiting) + len(self.unconfirmed) < self._memory):
-            placed = self._tail.popleft()
-            self.waiting.append(placed)
-            self._read_up_to = placed.place
+        while self._tail and (self._is_late or not self._journal.works):
+            self._send(self._tail.popleft())
+
+    def _send(self, placed: Placed) -> None:
+        self.waiting.append(placed)
+        self._read_up_to = placed.place
+
+    def _look_at_tail(self, first: Placed) -> None:
+        """Find out whether the disk takes anything: `first` was the first event that waited for it."""
+        self._look = None
+        if not self._tail:
+            return
+        if self._tail[0] is first and self._journal.works and not self._is_late:
+            self._is_late = True
+            log.error("outbox_late", seconds=LATE_SECONDS, consequence="events are sent without waiting for the disk")
+            self.failed()
+        if self._tail:
+            self._look = self._loop.call_later(LATE_SECONDS, self._look_at_tail, self._tail[0])
 
     def _is_over(self, part: float = 1.0) -> bool:
         return self._bytes > part * self._max_bytes or self.in_memory > part * self._limit

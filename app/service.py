@@ -12,6 +12,7 @@ import libvirt
 import structlog
 
 from app import state
+from app.alive import Alive
 from app.bus import Bus
 from app.events.snapshot import Snapshots
 from app.events.stream import Stream
@@ -26,7 +27,7 @@ from app.pollers.heartbeat import Heartbeat, versions
 from app.pollers.polling import Plan, Polling
 from app.pollers.schedule import Schedule
 from app.settings import Settings
-from libvirt_amqp import catalogue
+from libvirt_amqp import __version__, catalogue
 from libvirt_amqp.errors import Busy, LibvirtLost
 from libvirt_amqp.url import describe
 
@@ -48,6 +49,7 @@ class Agent:
         if former := self._journal.former_sequence:  # kept more surely than the file of the state
             self._state.epoch = max(self._state.epoch, int(former.partition("-")[0]) + 1)
         self._hypervisor = Hypervisor(settings.uri, read_only=settings.access != "full")
+        self._alive = Alive(self._directory, self._sign_of_life)
         self._bus: Bus | None = None
         self._stream: Stream | None = None
         self._dispatcher: Dispatcher | None = None
@@ -56,8 +58,11 @@ class Agent:
 
     async def _run(self) -> None:
         """Learn the host's name, then do everything, for ever."""
+        await self._alive.start()
         self.host = self._settings.host or self._state.host or await self._ask_libvirt_for_the_name()
         kept = state.keep(self._directory, state.State(self.host, self._state.epoch))
+        if not kept and not self._journal.works:
+            self._state.epoch = max(self._state.epoch, await state.begin_anew())
         url = self._settings.broker_url.get_secret_value()
         log.info(
             "agent_started",
@@ -130,6 +135,7 @@ class Agent:
         self.ended.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await self.ended
+        self._alive.close()
         await self._journal.close()
         unfinished = self._hypervisor.open_calls
         await self._hypervisor.close()
@@ -172,6 +178,16 @@ class Agent:
             self._dispatcher.streams.abort_all(LibvirtLost(f"libvirt was lost: {reason}"))
         if self._stream is not None:
             self._stream.libvirt_lost(reason)
+
+    def _sign_of_life(self) -> dict[str, Any]:
+        """Return what `ping --local` shows."""
+        return {
+            "host": self.host,
+            "instance": self.instance,
+            "agent": __version__,
+            "broker": self._bus is not None and self._bus.linked.is_set(),
+            "libvirt": self._hypervisor.connected,
+        }
 
     def _ping(self) -> dict[str, Any]:
         libvirt = {"connected": self._hypervisor.connected}

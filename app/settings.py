@@ -9,10 +9,9 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from libvirt_amqp.broker import DEFAULT_URL
 from libvirt_amqp.keys import ANY
 from libvirt_amqp.local import state_directory
-from libvirt_amqp.url import parse_url
+from libvirt_amqp.url import DEFAULT_URL, parse_url
 
 PREFIX = "LIBVIRT_AMQP_"
 DEFAULT_FILE = Path("/etc/libvirt-amqp.toml")

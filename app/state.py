@@ -1,5 +1,6 @@
 """What must outlive the process: the host's name and the last epoch, in one small file."""
 
+import asyncio
 import json
 import time
 from dataclasses import dataclass
@@ -33,6 +34,14 @@ def begin(directory: Path) -> State:
     return State(host, max(last + 1, int(time.time())))
 
 
+async def begin_anew() -> int:
+    """Return an epoch that no run took that ended before now: the next second, once it has come."""
+    epoch = int(time.time()) + 1
+    while time.time() < epoch:
+        await asyncio.sleep(epoch - time.time())
+    return epoch
+
+
 def keep(directory: Path, state: State) -> bool:
     """Write the state so that a crash leaves the old or the new one; False, loudly, when there is no place for it."""
     file, new = directory / STATE_FILE, directory / f"{STATE_FILE}.new"
@@ -45,7 +54,7 @@ def keep(directory: Path, state: State) -> bool:
             "state_not_kept",
             directory=str(directory),
             error=error.strerror,
-            consequence="after a restart the epoch follows the clock alone",
+            consequence="after a restart the epoch follows the clock alone; this one begins with the next second",
         )
         return False
     return True

@@ -52,12 +52,15 @@ def callback(uri: str) -> None:
             with news:
                 news.notify()
 
+    def is_all() -> bool:
+        return len(heard) >= expected
+
     expected = 0
     connection = listen(uri, use)
     for line in sys.stdin:
         expected = int(line)
         with news:
-            news.wait_for(lambda: len(heard) >= expected, timeout=60)
+            news.wait_for(is_all, timeout=60)
         print(json.dumps(heard), flush=True)
         heard.clear()
     connection.close()

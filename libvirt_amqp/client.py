@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, open_link
-from libvirt_amqp.errors import NoAnswer, Unroutable
+from libvirt_amqp.errors import DeadlinePassed, NoAnswer, Unroutable
 from libvirt_amqp.jobs import ENDED, READY, STARTS_A_JOB
 from libvirt_amqp.keys import ANY, RPC, Address, encode_word
-from libvirt_amqp.messages import CALL_CONTENT_TYPE, read_reply, request
+from libvirt_amqp.messages import CALL_CONTENT_TYPE, parse_time, read_reply, request
 from libvirt_amqp.wire import Properties
 
 ANSWER_MARGIN = 2.0
@@ -118,7 +118,29 @@ class Client:
         none came in time.
         With `progress` the call may take as long as the agent tells that it goes on; one that starts a job (block
         copy, commit, pull, backup) then returns when the job has ended or is ready.
+        A host whose clock is ahead by more than `timeout` refuses the call at once and unseen; it is sent again, once,
+        with the deadline by that clock.
         """
+        end = datetime.now(UTC) + timedelta(seconds=timeout)
+        try:
+            return await self._call(address, method, params, end, timeout, idempotency_key, progress)
+        except DeadlinePassed as error:
+            left, moment = (end - datetime.now(UTC)).total_seconds(), _clock(error)
+            if left <= 0 or moment is None or moment < end or address.host == ANY:
+                raise
+            deadline = moment + timedelta(seconds=left)
+            return await self._call(address, method, params, deadline, left, idempotency_key, progress)
+
+    async def _call(  # noqa: PLR0913 (as `call`)
+        self,
+        address: Address,
+        method: str,
+        params: Mapping[str, Any] | None,
+        deadline: datetime,
+        timeout: float,  # noqa: ASYNC109 (as `call`)
+        idempotency_key: str | None,
+        progress: Progress | None,
+    ) -> Any:
         channel = await self._open()
         call_id = next(self._ids)
         correlation_id = str(call_id)
@@ -126,7 +148,7 @@ class Client:
             method,
             dict(params or {}),
             call_id=call_id,
-            deadline=datetime.now(UTC) + timedelta(seconds=timeout),
+            deadline=deadline,
             idempotency_key=idempotency_key,
             identity=_identity_for_hashed(address),
             wants_progress=progress is not None,
@@ -228,6 +250,14 @@ async def connect(url: str, name: str = "libvirt-amqp client") -> AsyncIterator[
         yield Client(link)
     finally:
         await link.close()
+
+
+def _clock(error: DeadlinePassed) -> datetime | None:
+    """Return the time by the clock of the agent that refused."""
+    try:
+        return parse_time((error.data or {})["time"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _identity_for_hashed(address: Address) -> dict[str, Any] | None:

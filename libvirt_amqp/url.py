@@ -4,6 +4,8 @@ import contextlib
 
 from yarl import URL
 
+DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
+
 
 def parse_url(url: str) -> URL:
     """Read a broker's URL.  Raises ValueError with what it needs, without the password."""

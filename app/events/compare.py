@@ -43,6 +43,8 @@ class Comparison:
         self._taken: set[str] = set()
         """Classes that are listed for the first time: what is there is no news."""
         self._registered_at = ""
+        self._listed: set[str] = set()
+        """Classes that were listed since the connection began."""
         self._is_ready = False
         """Not before the first look at a connection: until then the poller's rounds say nothing."""
 
@@ -56,32 +58,39 @@ class Comparison:
     def lost(self) -> None:
         """Judge nothing any more."""
         self._is_ready = False
+        self._listed.clear()
         self._suspects.clear()
         self._second_looks.clear()
 
     def look(self, listing: Listing, *, is_last: bool = False) -> list[str]:
         """Compare a listing, and return the classes that have to be listed once more.
 
-        The first one names the suspects, later ones judge only them: what changes meanwhile has its own event.  What is
-        still in doubt after the last one is left to its events.
+        The first one of a class names the suspects, later ones judge only them: what changes meanwhile has its own
+        event.  What is still in doubt, or could not be listed, after the last one is left to its events.
         """
-        is_first, self._is_ready = not self._is_ready, True
+        self._is_ready = True
         suspects, self._suspects = self._suspects, {}
         for cls in listing.classes:
             if cls in listing.unknown:
                 self._suspects |= {s: before for s, before in suspects.items() if s.startswith(f"{cls}/")}
-                continue
-            for subject, whose, state in list(self._differing(cls, listing)):
-                if is_first and cls in self._taken and self._was_quiet(subject):
-                    self._ledger.settle(subject, whose, state)
-                elif is_first or subject in suspects:
-                    self._judge(subject, whose, state, suspects.get(subject), self._suspects)
-            self._ledger.now_known(cls)
+            else:
+                self._look_at(cls, listing, suspects)
         if is_last:
             self._suspects.clear()
         if not self._suspects:
-            self._taken.clear()  # from now on whatever appears is news
-        return sorted({subject.partition("/")[0] for subject in self._suspects})
+            self._taken &= listing.failed  # from now on whatever appears in the others is news
+        again = {subject.partition("/")[0] for subject in self._suspects}
+        return sorted(again if is_last else again | listing.failed)
+
+    def _look_at(self, cls: str, listing: Listing, suspects: dict[str, Suspicion]) -> None:
+        is_first = cls not in self._listed
+        self._listed.add(cls)
+        for subject, whose, state in list(self._differing(cls, listing)):
+            if is_first and cls in self._taken and self._was_quiet(subject):
+                self._ledger.settle(subject, whose, state)
+            elif is_first or subject in suspects:
+                self._judge(subject, whose, state, suspects.get(subject), self._suspects)
+        self._ledger.now_known(cls)
 
     def second_look(self, host: str, domains: list[tuple[Identity, int]], unread: set[str]) -> None:
         """Compare the active domains and their states as the poller read them; `unread` are uuids without an answer."""

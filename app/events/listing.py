@@ -28,6 +28,13 @@ class Listing:
     unread: set[str] = field(default_factory=set)
     """Subjects of objects that are there, or were a moment ago, and changed while they were listed."""
     unknown: list[str] = field(default_factory=list)
+    unsupported: set[str] = field(default_factory=set)
+    """Those of the unknown that this driver never lists: it has no such objects."""
+
+    @property
+    def failed(self) -> set[str]:
+        """The classes that another listing may show."""
+        return set(self.unknown) - self.unsupported
 
     def add(self, whose: Identity, state: State) -> None:
         """Take one object; one that is about to go, neither active nor persistent, is not read."""
@@ -57,6 +64,8 @@ def list_objects(connection: libvirt.virConnect, host: str, classes: Iterable[st
         except (libvirt.libvirtError, ValueError) as error:
             log.info("not_listed", objects=cls, reason=str(error))
             listing.unknown.append(cls)
+            if isinstance(error, libvirt.libvirtError) and error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
+                listing.unsupported.add(cls)
             continue
         listing.seen |= found.seen
         listing.unread |= found.unread

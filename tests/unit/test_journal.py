@@ -13,6 +13,7 @@ import pytest
 from conftest import eventually
 
 from app import journal as journal_module
+from app import outbox as outbox_module
 from app.journal import FILE, Journal
 from app.journal_file import FREE_PAGES
 from app.outbox import Outbox
@@ -91,6 +92,7 @@ async def test_what_was_not_confirmed_is_there_in_the_next_run_as_it_was(begin: 
     first.append(event(1))
     first.append(odd)
     first.append(event(3))
+    await eventually(lambda: len(first.waiting) == 3)
     first.next()
     first.confirm()
     await end(first)
@@ -98,6 +100,38 @@ async def test_what_was_not_confirmed_is_there_in_the_next_run_as_it_was(begin: 
     second.append(event(1, epoch=2))
     await eventually(lambda: len(second.waiting) == 3)
     assert [placed.event for placed in second.waiting] == [odd, event(3), event(1, epoch=2)]
+
+
+async def test_an_event_is_sent_when_it_is_on_disk_and_not_before(begin: Begin) -> None:
+    outbox = begin()
+    with outbox._journal._condition:  # the thread that writes gets no work
+        outbox.append(event(1))
+        assert not outbox.waiting
+    await eventually(lambda: outbox.waiting)
+    assert rows(outbox) == 1
+
+
+async def test_a_disk_that_hangs_holds_no_event_up_for_ever(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "LATE_SECONDS", 0.1)
+    outbox = begin()
+    with outbox._journal._condition:
+        for number in (1, 2):
+            outbox.append(event(number))
+        await eventually(lambda: numbers(outbox) == [1, 2])
+        outbox.append(event(3))
+        assert numbers(outbox) == [1, 2, 3]
+    await eventually(lambda: rows(outbox) == 3)
+    with outbox._journal._condition:
+        outbox.append(event(4))
+        assert numbers(outbox) == [1, 2, 3]
+    await eventually(lambda: numbers(outbox) == [1, 2, 3, 4])
+
+
+async def test_a_file_that_fails_holds_no_event_up(begin: Begin) -> None:
+    outbox = begin()
+    with disk_full():
+        outbox.append(event(1, b"x" * 100_000))
+        await eventually(lambda: numbers(outbox) == [1])
 
 
 async def test_what_was_confirmed_leaves_the_file(begin: Begin) -> None:

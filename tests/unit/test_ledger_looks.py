@@ -179,8 +179,31 @@ def test_what_could_not_be_read_is_not_gone(unread: bool) -> None:  # noqa: FBT0
     ledger.now_known("domain")
     comparison.begin("one", "1-1")
     listing = Listing(("domain",), unread={SUBJECT} if unread else set(), unknown=[] if unread else ["domain"])
-    assert [comparison.look(listing) for _ in range(3)] == [[], [], []]
+    assert [comparison.look(listing) for _ in range(3)] == [[] if unread else ["domain"]] * 3
     assert told == []
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_class_that_could_not_be_listed_at_first_is_listed_again(is_known: bool) -> None:  # noqa: FBT001
+    """What is there is compared then with what was announced before, or taken as it is where nothing ever was."""
+    told: list[str] = []
+    ledger = Ledger(Rows())
+    comparison = Comparison(ledger, lambda _, word: told.append(word))
+    if is_known:
+        ledger.note(SUBJECT, WEB, "1-1", ("lifecycle", "started"), (2, 0))
+        ledger.now_known("domain")
+    comparison.begin("one", "1-1")
+    assert comparison.look(Listing(("domain",), unknown=["domain"])) == ["domain"]
+    assert comparison.look(_listing(PAUSED)) == (["domain"] if is_known else [])
+    assert comparison.look(_listing(PAUSED)) == []
+    assert told == (["suspended"] if is_known else [])
+    assert ledger.is_known("domain")
+
+
+def test_a_class_that_the_driver_never_lists_is_asked_for_once() -> None:
+    comparison = Comparison(Ledger(Rows()), lambda _whose, _word: None)
+    comparison.begin("one", "1-1")
+    assert comparison.look(Listing(("secret",), unknown=["secret"], unsupported={"secret"})) == []
 
 
 async def test_a_storm_of_what_can_flood_is_coalesced_and_its_last_value_published(
