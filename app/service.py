@@ -24,8 +24,8 @@ from app.hypervisor import ConnectionDied, Facts, Hypervisor
 from app.journal import Journal
 from app.outbox import Outbox
 from app.pollers.heartbeat import Heartbeat, versions
-from app.pollers.schedule import every
-from app.pollers.statistics import Statistics
+from app.pollers.polling import Plan, Polling
+from app.pollers.schedule import Schedule
 from app.settings import Settings
 from libvirt_amqp import __version__, catalogue
 from libvirt_amqp.errors import Busy, LibvirtLost
@@ -98,19 +98,24 @@ class Agent:
 
     async def _serve(self, bus: Bus, stream: Stream, api: catalogue.Catalogue) -> None:
         settings, epoch = self._settings, self._state.epoch
-        heartbeat = Heartbeat(
-            self._hypervisor, self.host, epoch, settings.heartbeat_interval, self._health, bus.publish_sample
+        polling = Polling(
+            self._hypervisor, self.host, epoch, _plan(settings), api, bus.publish_sample, stream.domains_seen
         )
-        interval = settings.stats_interval
-        statistics = Statistics(
-            self._hypervisor, self.host, epoch, interval, api, bus.publish_sample, stream.domains_seen
+        beats = Schedule("heartbeat", settings.heartbeat_interval, self.host)
+        heartbeat = Heartbeat(
+            self._hypervisor,
+            self.host,
+            epoch,
+            settings.heartbeat_interval,
+            lambda: {**self._health(), "polling": polling.health()},
+            bus.publish_sample,
         )
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(bus.run(self.host), name="bus")
                 await bus.linked.wait()
-                tasks.create_task(every(settings.heartbeat_interval, "heartbeat", heartbeat.beat), name="heartbeat")
-                tasks.create_task(every(interval, "statistics", statistics.beat), name="statistics")
+                tasks.create_task(beats.run(heartbeat.beat), name="heartbeat")
+                tasks.create_task(polling.run(), name="polling")
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
@@ -205,6 +210,17 @@ class Agent:
             "lost": self._bus.outbox.lost_total,
             "refused": self._bus.refused,
         }
+
+
+def _plan(settings: Settings) -> Plan:
+    return Plan(
+        settings.stats_interval,
+        settings.stats_groups,
+        settings.stats_groups_interval,
+        settings.stats_cpu_share / 100,
+        settings.stats_per_host,
+        settings.stats_full_every if settings.stats_only_changed else None,
+    )
 
 
 def _without_password(uri: str | None) -> str | None:

@@ -16,6 +16,21 @@ from libvirt_amqp.url import DEFAULT_URL, parse_url
 PREFIX = "LIBVIRT_AMQP_"
 DEFAULT_FILE = Path("/etc/libvirt-amqp.toml")
 
+STATS_GROUPS = (
+    "state",
+    "cpu-total",
+    "balloon",
+    "vcpu",
+    "interface",
+    "block",
+    "perf",
+    "iothread",
+    "memory",
+    "dirtyrate",
+    "vm",
+)
+"""The groups of libvirt's bulk statistics, by their names of `virsh domstats`."""
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -39,6 +54,17 @@ class Settings(BaseModel):
     """Serve also what reads or sets secrets: XML_SECURE, secret values, passwords, monitor and guest agent."""
     stats_interval: Seconds = 10
     heartbeat_interval: Seconds = 5
+    stats_groups: tuple[str, ...] = ()
+    """Groups of libvirt's bulk statistics to publish besides, by their names of `virsh domstats`; they are heavy."""
+    stats_groups_interval: Seconds = 60
+    stats_cpu_share: Annotated[float, Field(gt=0, le=100)] = 1
+    """Percent of one CPU that polling may take, in the agent and in a libvirtd on this machine; above it intervals
+    stretch."""
+    stats_per_host: bool = False
+    """One message per host and round with all domains, instead of one message per domain."""
+    stats_only_changed: bool = False
+    """Publish a domain's figures only when they have changed, and all of them every STATS_FULL_EVERY seconds."""
+    stats_full_every: Seconds = 300
     state_dir: Path | None = None
     """What must outlive the process; None: STATE_DIRECTORY, then libvirt-amqp under XDG_STATE_HOME."""
     outbox_max_mib: Annotated[float, Field(ge=1, le=65_536)] = 256
@@ -61,6 +87,19 @@ class Settings(BaseModel):
     def _is_a_name(cls, value: str | None) -> str | None:
         if value is not None and (value == ANY or not value.strip()):
             raise ValueError(f"{value!r} is no host's name")
+        return value
+
+    @field_validator("stats_groups", mode="before")
+    @classmethod
+    def _are_listed(cls, value: object) -> object:
+        return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @field_validator("stats_groups")
+    @classmethod
+    def _are_groups(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in STATS_GROUPS:
+                raise ValueError(f"{name!r} is no group of statistics (there are {', '.join(STATS_GROUPS)})")
         return value
 
     @property

@@ -29,7 +29,7 @@ def versions(hypervisor: Hypervisor) -> dict[str, str | None]:
 
 
 class Heartbeat:
-    """`counter` starts at 1; `health` adds what the bus and the events' stream know about themselves."""
+    """`counter` starts at 1; `health` adds what the bus, the events' stream and the pollers know about themselves."""
 
     def __init__(  # noqa: PLR0913 (what a beat tells)
         self,
