@@ -29,6 +29,9 @@ Publish = Callable[[str, bytes, float], None]
 Seen = Callable[[list[tuple[Identity, int]], set[str]], None]
 """The active domains with their virDomainState, and the uuids of those that did not answer."""
 
+Take = Callable[[str, dict[str, Any]], None]
+"""The kind and the data of a message, as published: for whoever shows them elsewhere."""
+
 
 class Round(NamedTuple):
     """What one round read."""
@@ -52,6 +55,7 @@ class Statistics:
         catalogue: Catalogue,
         publish: Publish,
         seen: Seen,
+        take: Take | None = None,
     ) -> None:
         self._hypervisor = hypervisor
         self._host = host
@@ -60,6 +64,7 @@ class Statistics:
         self._states = catalogue.names("virDomainState")
         self._publish = publish
         self._seen = seen
+        self._take = take
         self._sample = 0
 
     async def beat(self) -> None:
@@ -86,6 +91,8 @@ class Statistics:
         event_id = f"{self._epoch:010d}-sample-{self._sample}"
         body = cloud_event(address, kind, data, event_id=event_id, time=time)
         self._publish(address.key("info"), body, self._interval)
+        if self._take is not None:
+            self._take(kind, data)
 
 
 def read_round(connection: libvirt.virConnect, host: str) -> Round:
