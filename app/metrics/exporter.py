@@ -60,7 +60,7 @@ class Exporter:
         if not health.get("libvirt", {}).get("connected"):
             return Shown(health, False, {}, {}, {})  # noqa: FBT003 (its name is in the type)
         fresh = self._fresh_seconds(health)
-        host, infos, stats = (self._last.shown(kind, fresh) for kind in (HOST, DOMAIN_INFO, DOMAIN_STATS))
+        host, infos, stats = (self._last.shown(kind, fresh[kind]) for kind in (HOST, DOMAIN_INFO, DOMAIN_STATS))
         return Shown(health, True, host, infos, stats)  # noqa: FBT003 (likewise)
 
     def _tick(self) -> None:
@@ -68,9 +68,11 @@ class Exporter:
         self._ticking = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._tick)
         health = self._health()
         self._looked = (time.monotonic(), health)
-        self._last.sweep(self._fresh_seconds(health))
+        self._last.sweep(max(self._fresh_seconds(health).values()))
 
-    def _fresh_seconds(self, health: dict[str, Any]) -> float:
-        """Return how old a figure may be to be shown."""
-        in_force = health.get("polling", {}).get("interval_in_force") or self._interval
-        return FRESH_FOR_INTERVALS * float(in_force)
+    def _fresh_seconds(self, health: dict[str, Any]) -> dict[str, float]:
+        """Return how old figures may be to be shown; the groups of bulk statistics have an interval of their own."""
+        polling = health.get("polling", {})
+        light = FRESH_FOR_INTERVALS * float(polling.get("interval_in_force") or self._interval)
+        heavy = FRESH_FOR_INTERVALS * float(polling.get("groups", {}).get("interval_in_force") or 0) or light
+        return {HOST: light, DOMAIN_INFO: light, DOMAIN_STATS: heavy}

@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from app.metrics.families import Families
-from app.metrics.names import Figure, counter, from_ns
+from app.metrics.names import Figure, counter, from_ms, from_ns
 
 PREFIX = "libvirt_amqp_"
 
@@ -23,14 +23,19 @@ OWN = {
     ("calls", "open"): Figure("calls_open", "Calls that wait or run"),
     ("heartbeat", "counter"): counter("heartbeats", "Heartbeats sent"),
     ("heartbeat", "interval"): Figure("heartbeat_interval_seconds", "HEARTBEAT_INTERVAL"),
-    ("polling", "interval"): Figure("polling_interval_seconds", "STATS_INTERVAL"),
-    ("polling", "interval_in_force"): Figure("polling_interval_in_force_seconds", "What the ceiling made of it"),
-    ("polling", "share"): Figure("polling_cpu_share_ratio", "Share of one CPU that polling takes"),
-    ("polling", "ceiling"): Figure("polling_cpu_share_ceiling_ratio", "Share of one CPU that it may take"),
-    ("polling", "skipped"): counter("polling_skipped", "Beats that came too late and were left out"),
-    ("polling", "stale"): Figure("polling_stale", "Domains whose figures could not be read in time"),
 }
 """By where it is in the agent's health; what is not there is left out."""
+
+POLLING = {
+    "interval": Figure("polling_interval_seconds", "Seconds between rounds as configured"),
+    "interval_in_force": Figure("polling_interval_in_force_seconds", "What the ceiling made of it"),
+    "round_cpu_ms": Figure("polling_round_cpu_seconds", "CPU that a round takes", from_ms),
+    "share": Figure("polling_cpu_share_ratio", "Share of one CPU that polling takes"),
+    "ceiling": Figure("polling_cpu_share_ceiling_ratio", "Share of one CPU that all polling may take"),
+    "skipped": counter("polling_skipped", "Beats that came too late and were left out"),
+    "stale": Figure("polling_stale", "Domains whose figures could not be read in time in the last round"),
+}
+"""By their names in a heartbeat's `polling`, and in its `groups` where these are polled."""
 
 EPOCH = Figure("epoch", "Epoch of the events: a new one with each start")
 SEQUENCE = Figure("sequence_number", "Number of the last event within the epoch")
@@ -53,6 +58,10 @@ def own(health: dict[str, Any] | None) -> Iterable[Metric]:
     samples.add_info("agent", "Which agent this is, and the versions of what it works with", told)
     for path, figure in OWN.items():
         samples.add(figure, _at(health, path))
+    polling = health.get("polling", {})
+    for poller, figures in (("statistics", polling), ("groups", polling.get("groups", {}))):
+        for name, figure in POLLING.items():
+            samples.add(figure, figures.get(name), {"poller": poller})
     epoch, _, number = str(health.get("sequence", "")).partition("-")
     if epoch.isdigit() and number.isdigit():
         samples.add(EPOCH, int(epoch))

@@ -18,6 +18,11 @@ def from_ns(value: float) -> float:
     return value / 1e9
 
 
+def from_ms(value: float) -> float:
+    """Seconds of milliseconds."""
+    return value / 1e3
+
+
 class Figure(NamedTuple):
     """A figure of libvirt for Prometheus: `convert` is its unit."""
 

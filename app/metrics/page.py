@@ -13,7 +13,7 @@ from app.metrics.last import Shown
 
 log = structlog.get_logger()
 
-PLAIN = [("Content-Type", "text/plain; charset=utf-8")]
+PLAIN = ("Content-Type", "text/plain; charset=utf-8")
 
 
 class Page:
@@ -45,10 +45,10 @@ class Page:
     def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request; one at a time, as they would all compete with the loop."""
         if environ["PATH_INFO"] != "/metrics":
-            start_response("404 Not Found", PLAIN)
+            start_response("404 Not Found", [PLAIN])
             return [b"There is only /metrics.\n"]
         if environ["REQUEST_METHOD"] != "GET":
-            start_response("405 Method Not Allowed", [*PLAIN, ("Allow", "GET")])
+            start_response("405 Method Not Allowed", [PLAIN, ("Allow", "GET")])
             return [b""]
         try:
             with self._rendering:
@@ -56,5 +56,5 @@ class Page:
                 return body
         except Exception as error:  # noqa: BLE001 (a fault in what is shown must be seen, and end nothing)
             log.error("metrics_broke", error=f"{type(error).__name__}: {error}")
-            start_response("500 Internal Server Error", PLAIN)
+            start_response("500 Internal Server Error", [PLAIN])
             return [b"The agent's log says why.\n"]

