@@ -8,7 +8,7 @@ from prometheus_client.core import Metric
 
 from app.metrics import names
 from app.metrics.families import Families
-from app.metrics.last import Published
+from app.metrics.last import Published, readable
 from app.metrics.names import Figure
 
 UP = Figure("up", "Whether the agent has libvirt; without it no domain is shown")
@@ -45,23 +45,24 @@ def families(infos: Published, stats: Published, *, tinkoff: bool) -> Iterable[M
 
 
 def _info(to: Families, name: str, data: dict[str, Any], *, tinkoff: bool) -> None:
-    state = data.get("state")
+    state, labels = data.get("state"), {"domain": name}
     if tinkoff:
-        to.add(names.STATE_TINKOFF, state, {"domain": name})
+        to.add(names.STATE_TINKOFF, state, labels)
     elif isinstance(state, int):
         words = names.STATES[state] if 0 <= state < len(names.STATES) else ""
         to.add(names.STATE, state, {"domain": name, "state_desc": words})
     for field, figure in names.INFO.items():
-        to.add(figure, data.get(field), {"domain": name})
+        to.add(figure, data.get(field), labels)
 
 
 def _stats(to: Families, name: str, stats: dict[str, Any], *, tinkoff: bool) -> None:
+    labels = {"domain": name}
     devices: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
     for key, value in stats.items():
         if (figure := names.STATS.get(key)) is not None:
             if tinkoff:
                 figure = figure._replace(name=names.TINKOFF.get(figure.name, figure.name))
-            to.add(figure, value, {"domain": name})
+            to.add(figure, value, labels)
             continue
         group, _, rest = key.partition(".")
         number, _, field = rest.partition(".")
@@ -69,14 +70,17 @@ def _stats(to: Families, name: str, stats: dict[str, Any], *, tinkoff: bool) -> 
             devices[group, number][field] = value
     available, usable = stats.get("balloon.available"), stats.get("balloon.usable")
     if available and usable is not None:
-        to.add(names.USED_PERCENT, (available - usable) / available * 100, {"domain": name})
+        to.add(names.USED_PERCENT, (available - usable) / available * 100, labels)
     seen: set[tuple[str, str]] = set()
     for (group, number), fields in devices.items():
         device = number if group == "vcpu" else fields.get("name")
+        if not isinstance(device, str):
+            continue
+        whose = (group, readable(device))
         # The images behind a disk come after it and have its name, too.
-        if isinstance(device, str) and (group, device) not in seen:
-            seen.add((group, device))
-            _device(to, name, group, device, fields)
+        if whose not in seen:
+            seen.add(whose)
+            _device(to, name, *whose, fields)
 
 
 def _device(to: Families, name: str, group: str, device: str, fields: dict[str, Any]) -> None:
@@ -86,7 +90,7 @@ def _device(to: Families, name: str, group: str, device: str, fields: dict[str, 
         to.add(figure, fields.get(field), labels)
     if group == "block":
         path = fields.get("path")
-        source = {"source_file": path} if isinstance(path, str) else {}
+        source = {"source_file": readable(path)} if isinstance(path, str) else {}
         to.add_info("block_stats", "The domain's disks", labels | source)
     elif group == "net":
         to.add_info("interface_stats", "The domain's interfaces", labels)

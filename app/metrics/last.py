@@ -64,4 +64,9 @@ def label_of(identity: dict[str, Any]) -> str:
     A name that is not UTF-8 is no label; the uuid takes its place.
     """
     name = identity.get("name", "")
-    return name if isinstance(name, str) else str(identity["uuid"])
+    return readable(name) if isinstance(name, str) else str(identity["uuid"])
+
+
+def readable(label: str) -> str:
+    """Return a label that UTF-8 can hold, whatever a driver calls its things."""
+    return label.encode(errors="replace").decode()
