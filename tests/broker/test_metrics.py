@@ -302,6 +302,15 @@ async def test_a_dashboard_uses_only_what_is_exported(start_agent: Start, name: 
     assert not used - found.names
 
 
+@pytest.mark.parametrize("names", ["inovex", "tinkoff"])
+async def test_every_name_is_in_the_docs(start_agent: Start, names: str, listen: str, port: int) -> None:
+    agent: Agent = await start_agent(metrics_listen=listen, metrics_domains=True, metrics_names=names)
+    publish_groups(agent)
+    found = await scraped(port, lambda s: {"libvirt_domain_timed_out", "libvirt_domain_vcpu_current"} <= s.names)
+    documented = set(re.findall(r"\blibvirt_\w+", (ROOT / "docs" / "prometheus.md").read_text()))
+    assert not {name for name in found.names if not name.startswith("process_")} - documented
+
+
 def expressions(dashboard: Any) -> list[str]:
     """Every PromQL expression of a dashboard: those of the panels, and the queries of the variables."""
     if isinstance(dashboard, list):
