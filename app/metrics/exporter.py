@@ -58,10 +58,10 @@ class Exporter:
         if time.monotonic() - at > HUNG_SECONDS:
             return None
         if not health.get("libvirt", {}).get("connected"):
-            return Shown(health, False, {}, {}, {})  # noqa: FBT003 (its name is in the type)
+            return Shown(health, connected=False, host={}, infos={}, stats={})
         fresh = self._fresh_seconds(health)
         host, infos, stats = (self._last.shown(kind, fresh[kind]) for kind in (HOST, DOMAIN_INFO, DOMAIN_STATS))
-        return Shown(health, True, host, infos, stats)  # noqa: FBT003 (likewise)
+        return Shown(health, connected=True, host=host, infos=infos, stats=stats)
 
     def _tick(self) -> None:
         """On the loop: leave the health for the scrapes, and forget what is too old."""
