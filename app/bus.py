@@ -75,6 +75,8 @@ class Bus:
         """Whether the broker takes nothing for now, as of the last look."""
         self.outbox = outbox
         outbox.on_ready = self._pump
+        self.published = 0
+        """Events that the broker confirmed."""
         self.refused = 0
         """Events that a full queue behind the exchange did not take."""
         self.linked = asyncio.Event()
@@ -240,7 +242,9 @@ class Bus:
     def _on_confirm(self, taken: bool) -> None:  # noqa: FBT001 (the shape of wire.Confirmed)
         self._confirmed_at = time.monotonic()
         self.outbox.confirm()
-        if not taken:
+        if taken:
+            self.published += 1
+        else:
             self.refused += 1
         self._pump()
 

@@ -34,6 +34,10 @@ STATS_GROUPS = (
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
+LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/@\[\]]+)):(?P<port>\d{1,5})", re.ASCII)
+MAX_PORT = 65_535
+
+
 class SettingsError(Exception):
     """A setting is unknown or impossible.  One readable line, which never repeats a value that may be secret."""
 
@@ -72,6 +76,12 @@ class Settings(BaseModel):
     stop_grace: Seconds = 10
     """Seconds that running calls get when the agent is told to stop."""
     max_request_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    metrics_listen: tuple[str, int] | None = None
+    """host:port on which Prometheus finds /metrics; None: no port is opened."""
+    metrics_domains: bool = False
+    """Show there also the domains' figures, a label for each domain."""
+    metrics_names: Literal["inovex", "tinkoff"] = "inovex"
+    """Whose names they have: inovex/prometheus-libvirt-exporter's or Tinkoff/libvirt-exporter's."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """auto: console on a terminal, JSON lines otherwise."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -101,6 +111,16 @@ class Settings(BaseModel):
             if name not in STATS_GROUPS:
                 raise ValueError(f"{name!r} is no group of statistics (there are {', '.join(STATS_GROUPS)})")
         return value
+
+    @field_validator("metrics_listen", mode="before")
+    @classmethod
+    def _is_host_and_port(cls, value: object) -> tuple[str, int] | None:
+        if value is None:
+            return None
+        found = LISTEN.fullmatch(str(value))
+        if found is None or not 0 < int(found["port"]) <= MAX_PORT:
+            raise ValueError("needs the form host:port, as 127.0.0.1:9177 or [::1]:9177")
+        return found["six"] or found["host"], int(found["port"])
 
     @property
     def state_path(self) -> Path:

@@ -22,6 +22,10 @@ _SHORTEST_PATIENCE, _LONGEST_PATIENCE, _PART_OF_INTERVAL = 0.2, 1.0, 0.1
 """Seconds that one domain may take: a tenth of the interval between these."""
 
 
+Show = Callable[[str, dict[str, Any]], None]
+"""Takes the kind of a sample and its data, for whoever shows them elsewhere."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """What its messages are called: `event` on a domain's key, or on the host's when all domains are in one."""
@@ -45,6 +49,7 @@ class Poller:
         samples: Samples,
         shape: Shape,
         after: Callable[[Round], None] = lambda _done: None,
+        show: Show | None = None,
     ) -> None:
         """`after` is called on the loop with every round, when its domains have been told."""
         self._hypervisor = hypervisor
@@ -56,6 +61,7 @@ class Poller:
         self._samples = samples
         self._shape = shape
         self._after = after
+        self._show = show
         self.is_bulk = False
         """Whether all domains are asked in one call."""
         self._not_supported_since: Any = None
@@ -95,7 +101,11 @@ class Poller:
         return done
 
     def _tell(self, done: Round) -> None:
-        told, is_full = self._latest.changed(self._latest.take(done))
+        known = self._latest.take(done)
+        if self._show is not None:
+            for one in known:
+                self._show(f"domain.{self._shape.event}", one.members())
+        told, is_full = self._latest.changed(known)
         lives = self.schedule.interval_in_force
         if self._shape.is_per_host:
             data = {"call": self.call, "full": is_full}

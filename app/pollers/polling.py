@@ -18,7 +18,7 @@ from app.hypervisor import HEAVY, POLLING, ConnectionDied, DaemonClock, Hypervis
 from app.pollers import groups
 from app.pollers.figures import Five
 from app.pollers.latest import Latest
-from app.pollers.poller import Poller, Shape
+from app.pollers.poller import Poller, Shape, Show
 from app.pollers.samples import Publish, Samples
 from app.pollers.schedule import Schedule
 from app.pollers.trial import Trial, compare
@@ -63,11 +63,14 @@ class Polling:
         catalogue: Catalogue,
         publish: Publish,
         seen: Seen,
+        show: Show | None = None,
     ) -> None:
+        """`show` gets the kind and the data of every figure of every round, published or unchanged."""
         self._hypervisor = hypervisor
         self._host = host
         self._plan = plan
         self._seen = seen
+        self._show = show
         self._samples = Samples(host, epoch, publish)
         self._clock = DaemonClock()
         self._found: datetime | None = None
@@ -102,6 +105,7 @@ class Polling:
             self._samples,
             Shape(*events, self._plan.is_per_host),
             after,
+            self._show,
         )
 
     async def run(self) -> None:
@@ -148,6 +152,8 @@ class Polling:
             data["loadavg"] = list(os.getloadavg())
         data |= {"interval": schedule.interval, "interval_in_force": schedule.interval_in_force}
         self._samples.send(address, "info", data, timestamp(), schedule.interval_in_force)
+        if self._show is not None:
+            self._show("connect.info", data)
 
     async def _try_both(self) -> None:
         """Compare the calls on a lane where a guest that hangs holds up no round of the five figures."""

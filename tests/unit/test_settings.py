@@ -36,6 +36,14 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("STATS_CPU_SHARE", "101", "less than or equal to 100"),
         ("STATS_PER_HOST", "perhaps", "boolean"),
         ("STATS_FULL_EVERY", "-1", "greater than 0"),
+        ("METRICS_LISTEN", "9177", "host:port"),
+        ("METRICS_LISTEN", ":9177", "host:port"),
+        ("METRICS_LISTEN", "::1:9177", "host:port"),
+        ("METRICS_LISTEN", "127.0.0.1:0", "host:port"),
+        ("METRICS_LISTEN", "127.0.0.1:65536", "host:port"),
+        ("METRICS_LISTEN", "http://127.0.0.1:9177", "host:port"),
+        ("METRICS_DOMAINS", "some", "boolean"),
+        ("METRICS_NAMES", "own", "inovex"),
     ],
 )
 def test_an_impossible_setting_is_one_readable_line(name: str, value: str, says: str) -> None:
@@ -46,6 +54,23 @@ def test_an_impossible_setting_is_one_readable_line(name: str, value: str, says:
     assert f"LIBVIRT_AMQP_{name}" in text
     assert "\n" not in text
     assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "listen"),
+    [
+        ("127.0.0.1:9177", ("127.0.0.1", 9177)),
+        ("[::1]:9177", ("::1", 9177)),
+        ("[::]:1", ("::", 1)),
+        ("metrics.example.com:65535", ("metrics.example.com", 65535)),
+    ],
+)
+def test_where_to_listen_is_a_host_and_a_port(value: str, listen: tuple[str, int]) -> None:
+    assert load({"LIBVIRT_AMQP_METRICS_LISTEN": value}).metrics_listen == listen
+
+
+def test_without_a_setting_nothing_is_listened_on() -> None:
+    assert load({}).metrics_listen is None
 
 
 @pytest.mark.parametrize(
