@@ -65,9 +65,8 @@ class Notifier:
         if not self._address:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.setblocking(False)
             try:
-                sender.sendto("\n".join(assignments).encode(), self._address)
+                sender.sendto("\n".join(assignments).encode(), socket.MSG_DONTWAIT, self._address)
             except OSError:
                 return
 

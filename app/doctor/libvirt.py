@@ -6,7 +6,7 @@ from collections.abc import Callable
 from app.doctor.ask import Answer
 from app.doctor.finding import Finding, ok, wrong
 from app.doctor.place import Place, in_container
-from app.doctor.socket import MOUNT, join_group, make_user, outer_uid, start_libvirt, user
+from app.doctor.socket import MOUNT, join_group, let_enter, make_user, outer_uid, start_libvirt, user
 
 READ_ONLY, READ_WRITE = "libvirt read-only", "libvirt read-write"
 UNKNOWN_USER = r"Failed to find user record for uid"
@@ -54,7 +54,7 @@ def _socket_group(place: Place | None) -> str:
     try:
         return join_group(place.socket.stat().st_gid)
     except OSError:
-        return f"chmod o+x {place.socket.parent}"
+        return let_enter(place.socket)
 
 
 def _listen(place: Place | None) -> str:

@@ -23,7 +23,7 @@ def check(place: Place | None, uri: str) -> Finding:
     except FileNotFoundError:
         return _missing(place)
     except PermissionError:
-        return wrong(CHECK, f"{path}: user {user()} may not enter the folder", f"chmod o+x {path.parent}")
+        return wrong(CHECK, f"{path}: user {user()} may not enter the folder {closed(path)}", let_enter(path))
     return _judge(path, found)
 
 
@@ -36,6 +36,17 @@ def _judge(path: Path, found: os.stat_result) -> Finding:
     if is_mount_point(path):
         return advice(CHECK, f"{text}, but the file itself is mounted: a libvirtd that restarts makes another", MOUNT)
     return ok(CHECK, text)
+
+
+def closed(path: Path) -> Path:
+    """Return the first folder on the way to a file that this user may not enter."""
+    folders = [*reversed(path.parents)]
+    return next((folder for folder in folders if not os.access(folder, os.X_OK)), folders[-1])
+
+
+def let_enter(path: Path) -> str:
+    """Return the line that opens it."""
+    return f"chmod o+x {closed(path)}"
 
 
 def user() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import eventually
 from private_rabbitmq import PrivateRabbitMQ, free_port
-from test_processes import Process, own_broker  # noqa: F401 (a fixture)
+from test_processes import Process
 
 from app.notify import READY_SECONDS
 
@@ -21,7 +21,7 @@ class Manager:
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(address)
-        self._socket.setblocking(False)
+        self._socket.settimeout(0)
         self._told: list[str] = []
 
     def told(self) -> list[str]:
@@ -110,21 +110,21 @@ async def test_the_watchdog_hears_of_a_loop_that_turns_and_nothing_of_one_that_h
 
 
 async def test_the_watchdog_is_fed_while_the_agent_stops(
-    own_broker: PrivateRabbitMQ,
     tmp_path: Path,
     manager: Manager,
     agents: list[Process],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "200000")
-    agents.append(Process(tmp_path, own_broker.url))
-    await eventually(lambda: "READY=1" in manager.told())
-    own_broker.freeze()
-    agents[0].signal(signal.SIGTERM)
-    await eventually(lambda: "STOPPING=1" in manager.told())
-    so_far = manager.told().count("WATCHDOG=1")
-    await eventually(lambda: manager.told().count("WATCHDOG=1") > so_far + 3)
-    assert manager.told()[-1] == "WATCHDOG=1"
+    with PrivateRabbitMQ() as broker:
+        agents.append(Process(tmp_path, broker.url))
+        await eventually(lambda: "READY=1" in manager.told())
+        broker.freeze()
+        agents[0].signal(signal.SIGTERM)
+        await eventually(lambda: "STOPPING=1" in manager.told())
+        so_far = manager.told().count("WATCHDOG=1")
+        await eventually(lambda: manager.told().count("WATCHDOG=1") > so_far + 3)
+        assert manager.told()[-1] == "WATCHDOG=1"
 
 
 async def test_a_watchdog_that_is_meant_for_another_process_hears_nothing(
