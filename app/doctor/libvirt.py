@@ -9,6 +9,7 @@ from app.doctor.place import Place, in_container
 from app.doctor.socket import MOUNT, join_group, let_enter, make_user, outer_uid, start_libvirt, user
 
 READ_ONLY, READ_WRITE = "libvirt read-only", "libvirt read-write"
+_NOBODY = 65534
 UNKNOWN_USER = r"Failed to find user record for uid"
 _NO_GROUP_COUNTS = "a container's own groups do not count: polkit reads the hypervisor's /etc/group"
 
@@ -43,6 +44,9 @@ def _restart(place: Place | None) -> str:
 def _join(_place: Place | None) -> str:
     """For polkit and for the socket: the group that may use it."""
     name = user().partition(" ")[0]
+    if outer_uid() == _NOBODY:  # is anybody's: who may use libvirt is root
+        run_as = "--user $(id -u libvirt-amqp)" if in_container() else "User=libvirt-amqp"
+        return f"useradd --system --no-create-home --groups libvirt libvirt-amqp   (on the hypervisor; then {run_as})"
     if in_container():
         return f"usermod -aG libvirt $(id -nu {outer_uid()})   (on the hypervisor; {_NO_GROUP_COUNTS})"
     return f"usermod -aG libvirt {name}   (then start the agent again)"

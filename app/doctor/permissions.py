@@ -102,7 +102,7 @@ async def _queue(role: Role) -> Finding:
             if refusal is not None and not re.search("NOT_FOUND|No such binding", refusal):
                 return wrong(check, refusal, role.topics(RPC) if "topic" in refusal else role.permissions())
     except QueueHeld:
-        return ok(check, f"{role.queue} is in use (see host)")
+        return ok(check, f"{role.queue} is in use (see agent)")
     return ok(check, f"{role.queue} can be declared, bound to {RPC} and consumed")
 
 

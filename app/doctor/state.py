@@ -16,7 +16,7 @@ _MIB = 2**20
 def check(settings: Settings) -> Finding:
     """Write something to the directory, or to what it would be made in."""
     directory = settings.state_path
-    place = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    place = next(path for path in (directory, *directory.absolute().parents) if os.path.exists(path))  # noqa: PTH110 (Path.exists raises where we may not look)
     try:
         with tempfile.NamedTemporaryFile(dir=place, prefix=".doctor-"):
             free = os.statvfs(place)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Start, answering, eventually, hearing
-from examined import COMMAND, Examined, examine
+from examined import COMMAND, STRANGER, Examined, examine
 from namespaces import unshare
 from private_rabbitmq import PrivateRabbitMQ, free_port
 from test_clock import SETTABLE
@@ -231,6 +231,21 @@ async def test_a_place_for_state_that_is_read_only_is_told(broker_url: str, tmp_
     found = (await examine(*prefix, BROKER_URL=broker_url)).found["state"]
     assert (found.status, "Read-only file system" in found.text) == ("wrong", True), found
     assert str(tmp_path / "state") in (found.mend or "") or "LIBVIRT_AMQP_STATE_DIR=" in (found.mend or "")
+
+
+async def test_a_place_for_state_that_is_another_users_is_told(broker_url: str, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    found = (await examine(*STRANGER, BROKER_URL=broker_url, STATE_DIR=str(closed / "state"))).found["state"]
+    assert (found.status, f"{closed}: user 10001" in found.text) == ("wrong", True), found
+    assert str(closed / "state") in (found.mend or "")
+
+
+async def test_a_user_without_a_home_is_examined_as_well(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_STATE_HOME", "LIBVIRT_AMQP_STATE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    found = (await examine(*STRANGER, BROKER_URL=broker_url)).found["state"]
+    assert "libvirt-amqp" in (found.mend or found.text), found
 
 
 async def test_a_place_for_state_that_is_too_small_is_told(broker_url: str, tmp_path: Path) -> None:
