@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import TEST_UUID, answering, eventually, hearing
 
-from containers.conftest import Compose, docker, project, run
+from containers.conftest import HYPERVISOR, Compose, docker, project, run
 from libvirt_amqp.client import connect
 from libvirt_amqp.keys import Address
 
@@ -107,7 +107,7 @@ async def test_the_real_hypervisor_is_reached_through_its_folder_and_again_after
     folder = tmp_path / "libvirt"
     daemon = f"hypervisor-{time.monotonic_ns()}"
     options = ("-d", "--init", "--name", daemon, "-v", f"{folder}:/run/libvirt", "--hostname", "real1")
-    docker("run", *options, "libvirt-amqp-hypervisor")
+    docker("run", *options, HYPERVISOR)
     try:
         with project("host", ("host",), LIBVIRT_RUN=str(folder), LIBVIRT_GID="900", ACCESS="full") as compose:
             compose("up", "-d", "host", profile="host")
