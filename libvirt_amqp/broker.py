@@ -75,7 +75,7 @@ class Link:
 
     def expiration(self, seconds: float) -> str | None:
         """Return a time to live as this broker reads `expiration`: Broker-J means a moment, everybody else a span."""
-        if self.product == "qpid":
+        if "qpid" in self.product.lower():  # "Apache Qpid Broker-J Core"
             return str(int((time.time() + seconds) * 1000))
         return str(int(seconds * 1000))
 
