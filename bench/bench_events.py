@@ -151,7 +151,9 @@ def report(figures: dict[str, dict[str, float]]) -> None:
         row = figures[name]
         rate, latency = row["rate"] / callbacks["rate"], row["p50"] / single["p50"]
         print(f"{name}: {rate:.2f} of the bare callbacks' rate (aim {AIMS['rate']}), the last one after")
-        print(f"  {row['lag']:.0f} ms (aim {AIMS['lag']:.0f}), a single one in {latency:.2f} of the bare publisher's time")
+        print(
+            f"  {row['lag']:.0f} ms (aim {AIMS['lag']:.0f}), a single one in {latency:.2f} of the bare publisher's time"
+        )
         print(f"  (aim {AIMS['p50']})")
 
 
