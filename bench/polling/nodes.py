@@ -38,12 +38,13 @@ def guest_xml(name: str, folder: Path) -> str:
     """16 MiB, one CPU by TCG, no disk.
 
     The firmware halts the CPU for good, so a guest is running, as collectd demands, and uses
-    no CPU of its own.  It has the balloon that libvirt gives every guest: polling it is one of the prices.
+    no CPU of its own.  It has the balloon that libvirt gives every guest: polling it is one of the prices.  Without acpi no
+    disk could be plugged in.
     """
     return f"""<domain type='qemu'>
   <name>{name}</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>
   <os><type arch='x86_64' machine='pc'>hvm</type><loader type='rom' readonly='yes'>{folder}/firmware</loader></os>
-  <cpu mode='custom' match='exact'><model>qemu64</model></cpu>
+  <features><acpi/></features><cpu mode='custom' match='exact'><model>qemu64</model></cpu>
   <devices><controller type='usb' model='none'/><memballoon model='virtio'/></devices>
 </domain>"""
 
