@@ -45,13 +45,19 @@ class Meter:
     def read(self, poller: int | None) -> Cost:
         """Return the milliseconds used so far."""
         parts = ([poller] if poller else [], self._libvirtd, self._qemu, self._broker)
-        return Cost(*(sum(map(cpu_ms, pids)) for pids in parts), messages=0)
+        polling, libvirtd, qemu, brokering = (sum(map(cpu_ms, pids)) for pids in parts)
+        return Cost(polling, libvirtd, qemu, brokering, 0)
 
 
 def per_round(before: Cost, after: Cost, rounds: float, messages: int) -> Cost:
     """Return what one of some rounds cost."""
-    used = [(there - here) / rounds for here, there in zip(before[:4], after[:4], strict=True)]
-    return Cost(*used, messages=messages / rounds)
+    return Cost(
+        (after.poller - before.poller) / rounds,
+        (after.libvirtd - before.libvirtd) / rounds,
+        (after.qemu - before.qemu) / rounds,
+        (after.broker - before.broker) / rounds,
+        messages / rounds,
+    )
 
 
 def _program(pid: int) -> str:
