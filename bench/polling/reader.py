@@ -22,7 +22,8 @@ def info(connection: libvirt.virConnect) -> Sized:
 def xml(connection: libvirt.virConnect) -> Sized:
     """Do as in 2008: ids, and for each one a lookup, the XML and virDomainGetInfo."""
     found: list[Any] = []
-    for number in connection.listDomainsID():
+    numbers: Any = connection.listDomainsID()  # annotated as strings, which they are not
+    for number in numbers:
         domain = connection.lookupByID(number)
         found.append((domain.XMLDesc(), domain.info()))
     return found
