@@ -38,7 +38,7 @@ def guest_xml(name: str, folder: Path) -> str:
     """16 MiB, one CPU by TCG, no disk.
 
     The firmware halts the CPU for good, so a guest is running, as collectd demands, and uses no CPU of its own.  It has
-    the balloon that libvirt gives every guest: polling it is one of the prices.  Without acpi nothing could be plugged in.
+    the balloon that libvirt gives every guest: polling it is one of the prices.  No acpi, no plugging in.
     """
     return f"""<domain type='qemu'>
   <name>{name}</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>
