@@ -57,7 +57,7 @@ def programs(node: Node) -> dict[str, Program]:
         bars.BARE: reader("info"),
         "2008: ids, lookup, XML, info": reader("xml"),
         bars.COLLECTD: collectd(),
-        f"{bars.COLLECTD}, with the state": collectd("domain_state"),
+        bars.COLLECTD_STATE: collectd("domain_state"),
         bars.EXPORTERS[1]: exporter("inovex"),
     }
     if node.size <= DEBIAN_EXPORTS:
