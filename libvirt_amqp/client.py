@@ -197,7 +197,7 @@ class Client:
             queue: asyncio.Queue[Delivery] = asyncio.Queue(limit)
             name = await channel.declare_queue()
             for exchange, keys in bindings.items():
-                await channel.declare_exchange(exchange)
+                await channel.declare_exchange(exchange, look_first=True)
                 for key in keys:
                     await channel.bind(name, exchange, key)
 
@@ -219,7 +219,7 @@ class Client:
         async with self._opening:
             if self._channel is None:
                 channel = await self._link.channel(confirms=True)
-                await channel.declare_exchange(RPC)
+                await channel.declare_exchange(RPC, look_first=True)
                 self._reply_to = await channel.declare_queue()
                 await channel.consume(self._reply_to, self._on_reply, no_ack=True)
                 self._channel = channel

@@ -8,7 +8,7 @@ import click
 
 from libvirt_amqp.cli import EXIT_NO_AGENT, SECONDS, broker_again, fail, run
 from libvirt_amqp.client import connect
-from libvirt_amqp.keys import STATS
+from libvirt_amqp.keys import STATS, is_of
 
 _ROW = "{:<24} {:<8} {:<12} {:<8} {:<22} {}"
 
@@ -30,7 +30,8 @@ async def _hosts(broker: str, seconds: float) -> None:
     async def listen() -> None:
         async with connect(broker, "libvirt-amqp hosts") as client:
             async for message in client.subscribe({STATS: ["*.agent.heartbeat"]}):
-                seen[message.body["data"]["object"]["host"]] = message.body["data"]
+                if is_of(message.key, host := message.body["data"]["object"]["host"]):
+                    seen[host] = message.body["data"]
 
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(listen(), seconds)
