@@ -73,12 +73,13 @@ class Link:
         self.underlay = connection.transport.connection  # type: ignore[union-attr]
         properties = self.underlay.server_properties
         self.product = str(properties.get("product", "unknown"))
+        self.is_qpid = "qpid" in self.product.lower()  # Broker-J says "Apache Qpid Broker-J Core"
         # Broker-J sends no table of capabilities, and aiormq needs one before it opens a channel.
         properties.setdefault("capabilities", {"publisher_confirms": True, "basic.nack": True})
 
     def expiration(self, seconds: float) -> str | None:
         """Return a time to live as this broker reads `expiration`: Broker-J means a moment, everybody else a span."""
-        if self.product == "qpid":
+        if self.is_qpid:
             return str(int((time.time() + seconds) * 1000))
         return str(int(seconds * 1000))
 
@@ -148,8 +149,7 @@ class Channel:
     async def declare_exchange(self, *names: str, look_first: bool = False) -> None:
         """Declare some of the contract's exchanges; who only uses them looks first (exchanges.py)."""
         with _broker_errors():
-            look_first = look_first or self.link.product == "qpid"
-            await exchanges.declare(self.link.underlay, names, look_first=look_first)
+            await exchanges.declare(self.link.underlay, names, look_first=look_first or self.link.is_qpid)
 
     async def declare_queue(self, name: str | None = None) -> str:
         """Declare a queue exclusive to this connection; returns its name.  QueueHeld when another one has it."""
