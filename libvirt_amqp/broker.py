@@ -125,7 +125,7 @@ class Link:
             self.lost.set_result(reason)
 
     def _on_closed(self, _sender: object, error: BaseException | None) -> None:
-        self.fail(str(error or "closed"))
+        self.fail("closed" if error is None else str(error) or type(error).__name__)
 
 
 class Channel:

@@ -11,12 +11,17 @@ from private_rabbitmq import BIN, PrivateRabbitMQ
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "operations.md"
 
 
-def blocks(section: str, language: str) -> list[str]:
-    """Return the fenced blocks of a language in the section with this heading."""
-    page = PAGE.read_text()
-    text = page.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert found, f"no {language} under {section!r} in {PAGE.name}"
+def section(heading: str) -> str:
+    """Return the text under a heading."""
+    text = PAGE.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    assert text, f"no section {heading!r} in {PAGE.name}"
+    return text
+
+
+def blocks(heading: str, language: str) -> list[str]:
+    """Return the fenced blocks of a language under a heading."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", section(heading), re.MULTILINE | re.DOTALL)
+    assert found, f"no {language} under {heading!r} in {PAGE.name}"
     return found
 
 
