@@ -43,14 +43,19 @@ BODY = Properties(EVENT_CONTENT_TYPE)
 
 
 @pytest.fixture(scope="module")
-def broker_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRabbitMQ]:
     """Yield a broker that has the roles as documented."""
     folder: Path = tmp_path_factory.mktemp("roles")
     (exchanges,) = blocks("4. Permissions", "json")
     (folder / "exchanges.json").write_text(exchanges)
     with PrivateRabbitMQ() as broker:
         run_as_written("".join(blocks("4. Permissions", "sh")), broker, folder)
-        yield broker.url
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def broker_url(broker: PrivateRabbitMQ) -> str:
+    return broker.url
 
 
 @pytest.fixture
@@ -133,6 +138,22 @@ async def _bound(be: Any, hearing: Any) -> bool:
     """What is published reaches a subscriber from now on: one that began later has had a heartbeat."""
     await first(be("monitor"), STATS, "host1.agent.heartbeat")
     return not hearing.done()
+
+
+async def test_an_agent_that_may_not_make_the_exchanges_says_that_they_are_missing(
+    broker: PrivateRabbitMQ, be: Any
+) -> None:
+    broker.ctl("add_vhost", "empty")
+    broker.ctl("set_permissions", "-p", "empty", "host1", "^libvirt.rpc", ".*", ".*")
+    async with channel_of(str(URL(be("host1")).with_path("/empty"))) as channel:
+        text = await refusal(channel.declare_exchange(EVENTS, STATS, RPC))
+        assert "no exchange 'libvirt.events' in vhost 'empty', and this user may not make it: ACCESS_REFUSED" in text
+        assert not channel.link.lost.done()
+
+
+async def test_a_health_check_with_the_agents_own_user_reaches_it(host1: Agent, be: Any) -> None:
+    answer = await call(be("host1"), Address(host1.host, "agent"), "ping")
+    assert answer["instance"] == host1.instance
 
 
 async def test_a_second_agent_of_the_same_name_is_told_so(host1: Agent, be: Any, tmp_path: Path) -> None:
