@@ -8,6 +8,7 @@ async with connect("amqp://guest:guest@127.0.0.1:5672/") as client:
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -143,7 +144,8 @@ class Client:
     ) -> Any:
         channel = await self._open()
         call_id = next(self._ids)
-        correlation_id = str(call_id)
+        # Every agent that we ever called knows our reply queue: none can answer for another without this.
+        correlation_id = secrets.token_hex(16)
         body = request(
             method,
             dict(params or {}),

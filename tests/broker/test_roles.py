@@ -23,6 +23,7 @@ from app.settings import Settings
 from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, open_link
 from libvirt_amqp.cli.watch import is_wanted
 from libvirt_amqp.client import Message, connect
+from libvirt_amqp.errors import NoAnswer
 from libvirt_amqp.fleet import Event, Snapshot
 from libvirt_amqp.keys import EVENTS, RPC, STATS, Address
 from libvirt_amqp.messages import CALL_CONTENT_TYPE, EVENT_CONTENT_TYPE, cloud_event, request
@@ -230,6 +231,23 @@ async def test_an_event_in_the_name_of_another_host_is_not_believed(
         host2.change(B, active=True)
         await followed.count(Event, 1, "host2")
         assert followed.table["host2"] == {B: True}
+
+
+async def test_an_agent_cannot_answer_for_another_host(broker_url: str, be: Any) -> None:
+    """It knows the reply queue of who has called it, but not the calls to others."""
+    async with (
+        channel_of(broker_url) as silent,
+        connect(broker_url, "caller") as caller,
+        channel_of(be("host1")) as host1,
+    ):
+        await silent.bind(await silent.declare_queue("libvirt.rpc.host3"), RPC, "host3.#")
+        asked = asyncio.create_task(caller.call(Address("host3", "agent"), "ping", timeout=0.5))
+        await eventually(lambda: caller._waiting)
+        for id_ in (None, "", *map(str, range(50))):
+            properties = Properties(CALL_CONTENT_TYPE, correlation_id=id_)
+            host1.outlet.publish("", caller._reply_to, b'{"jsonrpc":"2.0","id":1,"result":"forged"}', properties)
+        with pytest.raises(NoAnswer):
+            await asked
 
 
 async def test_watch_does_not_show_an_event_in_the_name_of_another_host() -> None:
