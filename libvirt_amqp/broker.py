@@ -27,7 +27,6 @@ from libvirt_amqp.refusals import reason
 from libvirt_amqp.url import describe, parse_url
 from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties, deliver_directly
 
-DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
 HEARTBEAT = 10
 """Seconds.  Short, so that a broker lets go of a connection whose line was cut within half a minute."""
 CONNECT_TIMEOUT = 10

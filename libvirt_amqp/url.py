@@ -6,6 +6,7 @@ from yarl import URL
 
 QUERY = ("auth", "cafile", "capath", "certfile", "keyfile", "no_verify_ssl", "heartbeat", "timeout")
 """What may stand behind the `?`; the middle five are for amqps:// only."""
+DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
 
 
 def parse_url(url: str) -> URL:
