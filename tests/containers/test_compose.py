@@ -124,6 +124,7 @@ class Host(NamedTuple):
 
     compose: Compose
     daemon: str
+    settings: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +134,10 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     options = ("-d", "--init", "--name", daemon, "-v", f"{folder}:/run/libvirt", "--hostname", "real1")
     docker("run", *options, HYPERVISOR)
     try:
-        with project("host", ("host",), LIBVIRT_RUN=str(folder), LIBVIRT_GID="900", ACCESS="full") as compose:
+        settings = {"LIBVIRT_RUN": str(folder), "LIBVIRT_GID": "900", "ACCESS": "full"}
+        with project("host", ("host",), **settings) as compose:
             compose("up", "-d", "host", profile="host")
-            yield Host(compose, daemon)
+            yield Host(compose, daemon, settings)
     finally:
         docker("rm", "-f", "-v", daemon)
 
@@ -148,6 +150,12 @@ async def test_the_real_hypervisor_is_reached_through_its_folder_by_a_user_that_
     assert agent["HostConfig"]["GroupAdd"] == ["900"]
     (mount,) = [m for m in agent["Mounts"] if m["Destination"] == "/run/libvirt"]
     assert mount["RW"] is False
+
+
+async def test_the_real_host_has_the_name_that_is_given(host: Host) -> None:
+    with project("named", ("host",), LIBVIRT_AMQP_HOST="given1", **host.settings) as compose:
+        compose("up", "-d", "host", profile="host")
+        await answering(compose.url, "given1", 60)
 
 
 async def test_a_libvirtd_that_was_restarted_is_found_again(host: Host) -> None:
