@@ -1,11 +1,11 @@
 # What there is to do here; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench faults catalogue coverage clean
+.PHONY: help install run test test-containers check bench faults catalogue coverage clean
 
 PYTHON := .venv/bin/python
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 install: ## the virtual environment in .venv, and what it needs
 	@scripts/install agent
@@ -17,6 +17,9 @@ run: ## the whole job, live: a broker, an agent, and what comes over the bus (UR
 test: ## all tests, on libvirt's test driver, a real RabbitMQ and a real libvirtd with QEMU guests
 	@scripts/install agent broker qemu
 	@$(PYTHON) -m pytest $(PYTEST)
+
+test-containers: ## the image and every profile of compose.yaml, run in containers (starts an engine if none runs: as root)
+	@scripts/test_containers $(PYTEST)
 
 check: ## format, lint and types
 	@scripts/install agent

@@ -23,6 +23,7 @@ class Alive:
         self._news = news
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
+        self._state = state
         self._directories = tuple(alive_directories(state))
 
     async def start(self) -> None:
@@ -31,7 +32,8 @@ class Alive:
         for directory in self._directories:
             path = directory / ALIVE_SOCKET
             try:
-                self._server = await asyncio.start_unix_server(self._answer, sock=_bound(path))
+                server = _bound(path, chosen=directory == self._state)
+                self._server = await asyncio.start_unix_server(self._answer, sock=server)
             except OSError as error:
                 refusals.append(f"{path}: {error.strerror or error}")
             else:
@@ -53,13 +55,14 @@ class Alive:
         writer.close()
 
 
-def _bound(path: Path) -> socket.socket:
+def _bound(path: Path, *, chosen: bool) -> socket.socket:
     """Return a socket at this path, for its owner alone; one that nobody listens to any more is replaced.
 
-    Raises OSError, also when somebody does listen: another agent lives there.
+    Raises OSError, also when somebody does listen: another agent lives there.  `chosen`: the folder was given to us,
+    and may be another's (a volume in a container that runs as any user); one that was guessed may be a trap.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.parent.stat().st_uid not in {os.getuid(), 0}:
+    if not chosen and path.parent.stat().st_uid not in {os.getuid(), 0}:
         raise PermissionError(0, "the folder is another user's")
     with socket.socket(socket.AF_UNIX) as probe:
         try:

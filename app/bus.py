@@ -140,8 +140,7 @@ class Bus:
     async def _run_session(self, link: Link) -> None:
         requests = await link.channel(prefetch=PREFETCH)
         events = await link.channel(pipelined=True)
-        for exchange in (EVENTS, STATS, RPC):
-            await requests.declare_exchange(exchange)
+        await requests.declare_exchange(EVENTS, STATS, RPC)
         try:
             await requests.declare_queue(self._queue())
         except QueueHeld:

@@ -21,6 +21,11 @@ _METHOD, _HEADER, _BODY = 1, 2, 3
 _FRAME_END = b"\xce"
 _BASIC, _PUBLISH, _ACK = 60, 40, 80
 _MULTIPLE = 1
+_FRAME_HEAD = struct.Struct(">BHI")
+_PUBLISH_HEAD, _PUBLISH_ROOM = struct.Struct(">BHIHHH"), 7
+"""Frame and method of basic.publish, and how many bytes of the method are no name."""
+_CONTENT_HEAD, _CONTENT_ROOM = struct.Struct(">BHIHHQ"), 12
+"""The same of a content header, before its properties."""
 _FRAME_OVERHEAD = 8
 _ACK_SECONDS = 0.005
 """How long an acknowledgement waits for a message to travel with."""
@@ -72,7 +77,7 @@ def _short(text: str) -> bytes:
 
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:
-    return struct.pack(">BHI", kind, channel, len(payload)) + payload + _FRAME_END
+    return _FRAME_HEAD.pack(kind, channel, len(payload)) + payload + _FRAME_END
 
 
 def publish_frames(  # noqa: PLR0913 (one parameter per field of the method)
@@ -84,16 +89,16 @@ def publish_frames(  # noqa: PLR0913 (one parameter per field of the method)
     properties: Properties,
 ) -> bytes:
     """Return basic.publish, its content header and its body, split so that no frame is over `frame_max` bytes."""
-    method = struct.pack(">HHH", _BASIC, _PUBLISH, 0) + _short(exchange) + _short(key)
-    header = struct.pack(">HHQ", _BASIC, 0, len(body)) + properties.encoded
+    names = _short(exchange) + _short(key)
+    method = _PUBLISH_HEAD.pack(_METHOD, channel, _PUBLISH_ROOM + len(names), _BASIC, _PUBLISH, 0)
+    listed = properties.encoded
+    header = _CONTENT_HEAD.pack(_HEADER, channel, _CONTENT_ROOM + len(listed), _BASIC, 0, len(body))
+    parts = [method, names, b"\0", _FRAME_END, header, listed, _FRAME_END]
     room = frame_max - _FRAME_OVERHEAD
-    return b"".join(
-        (
-            _frame(_METHOD, channel, method + b"\0"),
-            _frame(_HEADER, channel, header),
-            *(_frame(_BODY, channel, body[at : at + room]) for at in range(0, len(body), room)),
-        ),
-    )
+    for at in range(0, len(body), room):
+        piece = body if len(body) <= room else body[at : at + room]
+        parts += (_FRAME_HEAD.pack(_BODY, channel, len(piece)), piece, _FRAME_END)
+    return b"".join(parts)
 
 
 def ack_frame(channel: int, delivery_tag: int) -> bytes:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from app.events.ledger import ABSENT, CLASSES, CRASHED, PAUSED, PMSUSPENDED, SHUTDOWN, SHUTOFF, Ledger, State
 from app.events.listing import Listing
-from libvirt_amqp.keys import Address
 from libvirt_amqp.objects import Identity
 
 SECOND_LOOK_SECONDS = 1.0
@@ -92,18 +91,18 @@ class Comparison:
                 self._judge(subject, whose, state, suspects.get(subject), self._suspects)
         self._ledger.now_known(cls)
 
-    def second_look(self, host: str, domains: list[tuple[Identity, int]], unread: set[str]) -> None:
+    def second_look(self, domains: list[tuple[Identity, int]], unread: set[str]) -> None:
         """Compare the active domains and their states as the poller read them; `unread` are uuids without an answer."""
         if not self._is_ready or self._suspects or not self._ledger.is_known("domain"):
             return
         there = self._ledger.there("domain")
-        seen = {Address.of(w).subject: (w, State(True, None, state, w["id"])) for w, state in domains}  # noqa: FBT003
+        seen = {f"domain/{w['uuid']}": (w, State(True, None, state, w["id"])) for w, state in domains}  # noqa: FBT003
         inactive = {
             subject: (entry.object | {"id": -1}, State(active=False, persistent=None, state=SHUTOFF))
             for subject, entry in there.items()
             if entry.state is not None and entry.state.active and subject not in seen
         }
-        skipped = {Address(host, "domain", (uuid,)).subject for uuid in unread}
+        skipped = {f"domain/{uuid}" for uuid in unread}
         before, self._second_looks = self._second_looks, {}
         for subject, (whose, state) in {**inactive, **seen}.items():
             if subject not in skipped and self._differs(subject, whose, state):

@@ -123,7 +123,7 @@ class Stream:
 
     def domains_seen(self, domains: list[tuple[Identity, int]], unread: set[str]) -> None:
         """On the loop: take the active domains and their states, as the poller reads them anyway."""
-        self._comparison.second_look(self._host, domains, unread)
+        self._comparison.second_look(domains, unread)
 
     def keep_again(self) -> None:
         """Write everything that has to outlive the process once more: the journal had to begin anew."""

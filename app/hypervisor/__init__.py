@@ -11,7 +11,7 @@ import libvirt
 from app.hypervisor import event_loop
 from app.hypervisor.connection import Connection, Facts
 from app.hypervisor.daemon import DaemonClock
-from app.hypervisor.event_loop import after_events
+from app.hypervisor.event_loop import after_events, quiet
 from app.hypervisor.identities import identity, is_object, text
 from app.hypervisor.lanes import ConnectionDied, Job, Lane, Work
 from app.hypervisor.watch import Watch
@@ -36,6 +36,7 @@ __all__ = [
     "after_events",
     "identity",
     "is_object",
+    "quiet",
     "text",
 ]
 

@@ -5,12 +5,32 @@ or never, and with uvloop the process aborted (docs/decisions.md).
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import libvirt
 
 _BEAT_MS = 1000
+_NEVER_MS = -1
+_PARKED_SECONDS = 0.005
+"""How long the loop stands still for somebody's calls, at most: so long an event may be late."""
+_PARKS_WITHIN_SECONDS = 0.002
+
+
+class _Parking:
+    """Where the loop's thread stands still: one at a time may ask for it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.wanted = threading.Event()
+        self.parked = threading.Event()
+        self.over = threading.Event()
+        self.timer = _NEVER_MS
+        """Wakes the loop, so that it sees that it is wanted."""
+
+
+_parking = _Parking()
 
 
 @cache
@@ -23,6 +43,9 @@ def start() -> threading.Thread:
     libvirt.registerErrorHandler(lambda _context, _error: None, None)  # else every error is printed on stderr
     libvirt.virEventRegisterDefaultImpl()
     libvirt.virEventAddTimeout(_BEAT_MS, lambda _timer, _opaque: None, None)
+    _parking.timer = libvirt.virEventAddTimeout(
+        _NEVER_MS, lambda timer, _opaque: libvirt.virEventUpdateTimeout(timer, _NEVER_MS), None
+    )
     thread = threading.Thread(target=_run, name="libvirt-events", daemon=True)
     thread.start()
     return thread
@@ -41,6 +64,33 @@ def after_events(report: Callable[[], None]) -> None:
     libvirt.virEventAddTimeout(0, due, None)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """In a worker thread: make many short calls while the loop stands still, for 5 ms at most.
+
+    Every call through a socket takes the socket from the loop and gives it back, and wakes the loop for both: 100 calls
+    cost 6.2 ms of CPU with it and 3.4 without (test driver through libvirtd).  What comes meanwhile is heard after it.
+    """
+    if not _parking.lock.acquire(blocking=False):
+        yield
+        return
+    try:
+        _parking.parked.clear()
+        _parking.over.clear()
+        _parking.wanted.set()
+        libvirt.virEventUpdateTimeout(_parking.timer, 0)
+        _parking.parked.wait(_PARKS_WITHIN_SECONDS)
+        yield
+    finally:
+        _parking.wanted.clear()
+        _parking.over.set()
+        _parking.lock.release()
+
+
 def _run() -> None:
     while True:
         libvirt.virEventRunDefaultImpl()
+        if _parking.wanted.is_set():
+            _parking.wanted.clear()  # once: whoever hangs in a call does not slow the events down
+            _parking.parked.set()
+            _parking.over.wait(_PARKED_SECONDS)

@@ -10,7 +10,7 @@ import click
 
 from libvirt_amqp.cli import EXIT_NO_AGENT, SECONDS, broker_again, fail, run
 from libvirt_amqp.client import connect
-from libvirt_amqp.keys import STATS
+from libvirt_amqp.keys import STATS, is_of
 
 DEAD_AFTER_BEATS = 2
 """A heartbeat lives as long on the bus, so a subscriber that comes later hears nothing of such a host either."""
@@ -95,8 +95,9 @@ def _statistics(polling: dict[str, Any] | None) -> str:
 async def _listen(broker: str, roster: Roster, heard: Callable[[], None] = lambda: None) -> None:
     async with connect(broker, "libvirt-amqp hosts") as client:
         async for message in client.subscribe({STATS: ["*.agent.heartbeat"]}):
-            roster.take(message.body, time.monotonic())
-            heard()
+            if is_of(message.key, message.body["data"]["object"]["host"]):
+                roster.take(message.body, time.monotonic())
+                heard()
 
 
 async def _list(broker: str, expected: tuple[str, ...], seconds: float) -> None:

@@ -11,7 +11,7 @@ import orjson
 from libvirt_amqp.broker import BrokerUnavailable
 from libvirt_amqp.cli import broker_again, kinds, run
 from libvirt_amqp.client import Message, connect
-from libvirt_amqp.keys import ANY, EVENTS, STATS, encode_word
+from libvirt_amqp.keys import ANY, EVENTS, STATS, encode_word, is_of
 from libvirt_amqp.objects import CLASSES
 
 RECONNECT_SECONDS = 1.0
@@ -115,8 +115,10 @@ async def _watch(
 
 
 def is_wanted(message: Message, object_: str | None, event: str | None) -> bool:
-    """Say whether a message passes the filters that a binding key cannot express."""
+    """Say whether a message is of the host that it names, and passes the filters that a binding key cannot express."""
     identity = message.body["data"]["object"]
+    if not is_of(message.key, identity["host"]):
+        return False
     if object_ is not None and object_ not in {identity.get("name"), identity.get("uuid")}:
         return False
     return event is None or message.body["type"].rpartition(".")[2] == event

@@ -17,7 +17,7 @@ from libvirt_amqp.fleet.acknowledgements import Acknowledgements
 from libvirt_amqp.fleet.follower import Arrival, Follower, Rules
 from libvirt_amqp.fleet.items import Event, Item, Snapshot, State
 from libvirt_amqp.fleet.selection import Selection
-from libvirt_amqp.keys import EVENTS, STATS, Address
+from libvirt_amqp.keys import EVENTS, STATS, Address, is_of
 
 log = logging.getLogger("libvirt_amqp.fleet")
 
@@ -115,7 +115,7 @@ class Reader:
     async def _consume(self, channel: Channel, bindings: dict[str, list[str]]) -> None:
         name = await channel.declare_queue()
         for exchange, keys in bindings.items():
-            await channel.declare_exchange(exchange)
+            await channel.declare_exchange(exchange, look_first=True)
             for key in keys:
                 await channel.bind(name, exchange, key)
         await channel.consume(name, lambda delivery: self._receive(delivery, None), no_ack=True)
@@ -158,6 +158,8 @@ class Reader:
         try:
             body = orjson.loads(delivery.body)
             host = body["data"]["object"]["host"]
+            if not is_of(delivery.key, host):
+                raise ValueError(f"its body is of host {host!r}")
             if not self._selection.has_host(host):
                 done()
             elif body["type"] == BEAT:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,12 @@ from private_rabbitmq import free_port
 ROOT = Path(__file__).parents[2]
 ENGINE_SECONDS = 30
 NOT_RUN = "THE CONTAINERS WERE NOT RUN: no container engine: "
+NOT_RUN_CODE = 77
+"""Distinct from a failure; automake's code for a test that was not run."""
+TAG = os.environ.setdefault("IMAGE_TAG", "tests")
+"""Of the images under test, so that whoever uses `latest` here keeps it; compose.yaml reads it too."""
+IMAGE = f"libvirt-amqp:{TAG}"
+HYPERVISOR = f"libvirt-amqp-hypervisor:{TAG}"
 
 
 def docker(*arguments: str, seconds: float = 600) -> str:
@@ -47,34 +54,37 @@ def engine() -> Iterator[None]:
         return
     program = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if program is None or os.geteuid() != 0:
-        pytest.exit(f"{NOT_RUN}{'dockerd is not installed' if program is None else 'only root can start one'}", 5)
+        reason = "dockerd is not installed" if program is None else "only root can start one"
+        pytest.exit(f"{NOT_RUN}{reason}", NOT_RUN_CODE)
     with _running(program):
         yield
 
 
 @contextmanager
 def _running(program: str) -> Iterator[None]:
-    process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + ENGINE_SECONDS
-    while subprocess.run(("docker", "info"), check=False, capture_output=True).returncode != 0:
-        if process.poll() is not None or time.monotonic() > end:
-            process.kill()
-            pytest.exit(f"{NOT_RUN}{(process.communicate()[1] or '')[-1000:]}", 5)
-        time.sleep(0.1)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.communicate()
+    # Into a file: a pipe that nobody reads holds the engine up after 64 KiB, and a run of these tests logs more.
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(program, stdout=log, stderr=log)
+        try:
+            end = time.monotonic() + ENGINE_SECONDS
+            while subprocess.run(("docker", "info"), check=False, capture_output=True).returncode != 0:
+                if process.poll() is not None or time.monotonic() > end:
+                    log.seek(0)
+                    pytest.exit(f"{NOT_RUN}{log.read()[-1000:].decode(errors='replace')}", NOT_RUN_CODE)
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+            process.wait(ENGINE_SECONDS)
 
 
 @pytest.fixture(scope="session")
 def images(engine: None) -> None:  # noqa: ARG001 (it has to run)
     """Have the official images, or what stands in for them, and build ours."""
     run((ROOT / "docker" / "stand-ins" / "make", "debian:trixie-slim", "rabbitmq:4-management"))
-    docker("build", "-q", "-f", "docker/Dockerfile", "-t", "libvirt-amqp", ".")
-    docker("build", "-q", "-t", "libvirt-amqp-hypervisor", "docker/hypervisor")
-    docker("build", "-q", "-t", "libvirt-amqp-qpid", "docker/qpid")
+    docker("build", "-q", "-f", "docker/Dockerfile", "-t", IMAGE, ".")
+    docker("build", "-q", "-t", HYPERVISOR, "docker/hypervisor")
+    docker("build", "-q", "-t", f"libvirt-amqp-qpid:{TAG}", "docker/qpid")
 
 
 class Compose:
