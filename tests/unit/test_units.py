@@ -51,9 +51,9 @@ def test_systemd_is_told_by_the_agent_itself() -> None:
     assert (values(SERVICE, "Type"), values(QUADLET, "Notify")) == (["notify"], ["true"])
 
 
-def test_the_program_is_where_the_image_has_it() -> None:
-    program = values(SERVICE, "ExecStart")[0].split()[0]
-    assert program.removesuffix("/bin/libvirt-amqp") in (DOCKER / "Dockerfile").read_text()
+def test_the_program_is_where_the_documentation_installs_it() -> None:
+    folder = values(SERVICE, "ExecStart")[0].split()[0].removesuffix("/bin/libvirt-amqp")
+    assert f"{folder}/bin/pip install" in (DOCKER.parent / "docs" / "operations.md").read_text()
 
 
 def test_a_container_is_killed_for_hanging_and_not_for_its_broker() -> None:
