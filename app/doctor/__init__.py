@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from app.doctor import broker, clock, host, libvirt, limits, permissions, place, socket, state
@@ -56,7 +57,7 @@ async def _broker(settings: Settings, known: str | None, listen_seconds: float) 
     if product is None or known is None:
         return found
     permitted, served, fleet = await asyncio.gather(
-        permissions.check(role, product),
+        permissions.check(replace(role, product=product)),
         host.check_served(url, known, settings),
         clock.check_fleet(url, known, listen_seconds),
     )

@@ -61,7 +61,7 @@ async def _address(url: str) -> Finding:
 def _refused(url: str, error: str, permit: str) -> Finding:
     name, place = user(url), vhost(url)
     known = {
-        r"ACCESS_REFUSED|AuthenticationError|Login was refused": (
+        r"ACCESS_REFUSED|AuthenticationError|Login was refused|Authentication failed": (
             f"user {name} or its password is refused (guest may come from the broker's own machine only)",
             f"rabbitmqctl change_password {name} PASSWORD   (or add_user; then LIBVIRT_AMQP_BROKER_URL)",
         ),

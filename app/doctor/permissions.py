@@ -1,9 +1,11 @@
 """Checks what the broker lets us do, by doing it, so that nothing is left behind and no reader notices.
 
-An event to try with would be an event.  So what is published has an `expiration` that RabbitMQ refuses, after it has
-looked at the permissions and before it routes: 406 says "you might", 403 "you may not".  Broker-J reads a moment there,
-and drops what expired in 1970.  And the bindings of the host's queue are not made but undone, which asks for the same
-permissions, so that no request goes astray.
+An event to try with would be an event.  So what is published is something that RabbitMQ refuses after it has looked at
+the permissions and before it routes: 406 says "you might", 403 "you may not".  That is an `expiration` that is no
+number, which 4.x looks at before the topic's permission, and somebody else's `user_id`, which all look at after it; the
+second is tried only where it was seen to be refused: a user that may impersonate others would publish.  Broker-J
+reads a moment in `expiration`, and drops what expired in 1970.  And the bindings of the host's queue are not made but
+undone, which asks for the same permissions, so that no request goes astray.
 """
 
 import asyncio
@@ -18,9 +20,13 @@ from libvirt_amqp.broker import BrokerUnavailable, Channel, Link, QueueHeld, ope
 from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, Address, encode_word
 from libvirt_amqp.wire import Properties
 
+RABBITMQ = "RabbitMQ"
 _VERDICT_SECONDS = 2.0
 _REFUSED = re.compile(r"ACCESS_REFUSED|403|refused for user|denied")
 _UNDECIDED = "undecided"
+_KIND = "application/octet-stream"
+_IMPOSSIBLE, _EXPIRED = Properties(_KIND, expiration="doctor"), Properties(_KIND, expiration="1")
+_FORGED = Properties(_KIND, user_id="libvirt-amqp doctor")
 
 Act = Callable[[Link, Channel], Awaitable[None]]
 
@@ -31,6 +37,7 @@ class Role:
 
     url: str
     host: str
+    product: str = RABBITMQ
 
     @property
     def queue(self) -> str:
@@ -39,6 +46,8 @@ class Role:
 
     def permissions(self) -> str:
         """Return the line that gives an agent everything it needs but the topics."""
+        if self.product != RABBITMQ:
+            return self._elsewhere()
         queue = _escaped(self.queue)
         names = r"libvirt\.(events|stats|rpc)"
         patterns = (f"({names}|{queue}|amq\\.gen-.*)", f"({names}|{queue}|amq\\.(gen-.*|default))")
@@ -48,25 +57,32 @@ class Role:
 
     def topics(self, exchange: str) -> str:
         """Return the line that lets an agent speak for its host on an exchange, and for no other."""
+        if self.product != RABBITMQ:
+            return self._elsewhere()
         word = _escaped(encode_word(self.host))
         write = f"^{word}\\.agent\\.ping$" if exchange == RPC else f"^{word}\\."
         read = f"^({word}\\.#|{ANY}\\.connect\\.\\*)$" if exchange == RPC else "^$"
         where = f"-p {vhost(self.url)} {user(self.url)} {exchange}"
         return f"rabbitmqctl set_topic_permissions {where} '{write}' '{read}'"
 
+    def _elsewhere(self) -> str:
+        return f"give {user(self.url)} an agent's rights in the broker's access control (docs/operations.md, section 4)"
 
-async def check(role: Role, product: str) -> list[Finding]:
+
+async def check(role: Role) -> list[Finding]:
     """Try everything that an agent does with the broker."""
     found = [await _exchanges(role)]
     if found[0].mend is not None:
         return found
     ours, foreign = Address(role.host, "agent").key("doctor"), Address(f"not-{role.host}", "agent").key("doctor")
+    nowhere = f"libvirt-amqp.doctor.{uuid.uuid4().hex}"
+    may_forge = role.product == RABBITMQ and await _try(role.url, _publish("", nowhere, _FORGED)) is None
     queue, events, stats, replies, other = await asyncio.gather(
         _queue(role),
-        _publishing(role, product, EVENTS, ours, "publish events"),
-        _publishing(role, product, STATS, ours, "publish statistics"),
-        _publishing(role, product, "", f"libvirt-amqp.doctor.{uuid.uuid4().hex}", "publish replies"),
-        _try(role.url, _publish(product, EVENTS, foreign)),
+        _publishing(role, EVENTS, ours, "publish events", may_forge=may_forge),
+        _publishing(role, STATS, ours, "publish statistics", may_forge=may_forge),
+        _publishing(role, "", nowhere, "publish replies", may_forge=may_forge),
+        _verdict(role, EVENTS, foreign, may_forge=may_forge),
     )
     return [*found, queue, events, stats, replies, _foreign(role, other)]
 
@@ -106,14 +122,29 @@ async def _queue(role: Role) -> Finding:
     return ok(check, f"{role.queue} can be declared, bound to {RPC} and consumed")
 
 
-async def _publishing(role: Role, product: str, exchange: str, key: str, check: str) -> Finding:
-    refusal = await _try(role.url, _publish(product, exchange, key))
-    what = f"{exchange or 'the default exchange'}, {key}" if exchange else "the default exchange"
+async def _publishing(role: Role, exchange: str, key: str, check: str, *, may_forge: bool) -> Finding:
+    refusal = await _verdict(role, exchange, key, may_forge=may_forge)
+    what = f"{exchange}, {key}" if exchange else "the default exchange"
     if refusal is None:
         return ok(check, f"{what}: allowed")
     if refusal == _UNDECIDED:
-        return unseen(check, f"{product} does not say whether {what} is allowed", "see the broker's log")
+        return unseen(check, f"{what}: cannot be tried without being heard", _untried(role))
     return wrong(check, refusal, role.topics(exchange) if "topic" in refusal else role.permissions())
+
+
+def _untried(role: Role) -> str:
+    tag = f"rabbitmqctl set_user_tags {user(role.url)}   (without impersonator"
+    return f"{tag}; or mend first that replies are refused)"
+
+
+async def _verdict(role: Role, exchange: str, key: str, *, may_forge: bool) -> str | None:
+    """Return why we may not publish, None when we may, _UNDECIDED when that cannot be told."""
+    if "qpid" in role.product.lower():
+        return await _try(role.url, _publish(exchange, key, _EXPIRED))
+    refusal = await _try(role.url, _publish(exchange, key, _IMPOSSIBLE))
+    if refusal is not None or not exchange:
+        return refusal
+    return await _try(role.url, _publish(exchange, key, _FORGED)) if may_forge else _UNDECIDED
 
 
 def _foreign(role: Role, refusal: str | None) -> Finding:
@@ -122,21 +153,19 @@ def _foreign(role: Role, refusal: str | None) -> Finding:
         text = f"the broker lets user {user(role.url)} speak for every host"
         return advice(check, text, role.topics(EVENTS))
     if refusal == _UNDECIDED:
-        return unseen(check, "the broker does not say whether they are allowed")
+        return unseen(check, "cannot be tried without being heard", _untried(role))
     return ok(check, f"refused, as it should be: {refusal}")
 
 
-def _publish(product: str, exchange: str, key: str) -> Act:
-    expiration = "1" if "qpid" in product.lower() else "doctor"
-
+def _publish(exchange: str, key: str, properties: Properties) -> Act:
     async def publish(link: Link, channel: Channel) -> None:
-        channel.outlet.publish(exchange, key, b"", Properties("application/octet-stream", expiration=expiration))
+        channel.outlet.publish(exchange, key, b"", properties)
         await channel.outlet.flush()
         await asyncio.wait({link.lost}, timeout=_VERDICT_SECONDS)
         reason = link.lost.result() if link.lost.done() else ""
         if _REFUSED.search(reason):
             raise BrokerUnavailable(reason)
-        if not reason and expiration == "doctor":
+        if not reason and properties is not _EXPIRED:
             raise BrokerUnavailable(_UNDECIDED)
 
     return publish

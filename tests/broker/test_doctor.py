@@ -13,6 +13,7 @@ from namespaces import unshare
 from private_rabbitmq import PrivateRabbitMQ, free_port
 from test_clock import SETTABLE
 from test_processes import Process
+from tls_broker import tls_broker
 
 from libvirt_amqp.broker import QueueHeld, open_link
 
@@ -55,7 +56,7 @@ def follow(broker: PrivateRabbitMQ, examined: Examined, *statuses: str) -> None:
     """Do what the doctor says."""
     for found in examined.found.values():
         if found.status in statuses and (found.mend or "").startswith("rabbitmqctl"):
-            for command in (found.mend or "").split(";"):
+            for command in (found.mend or "").partition("   (")[0].split(";"):
                 if "add_vhost /" not in command:  # it is there, and adding it again is an error
                     broker.ctl(*shlex.split(command)[1:])
 
@@ -116,6 +117,18 @@ async def test_amqps_to_a_port_without_tls_is_named(rabbit: PrivateRabbitMQ) -> 
     assert "amqp:// instead of amqps://" in (found.mend or "")
 
 
+async def test_what_is_wrong_with_tls_is_told_apart(tmp_path: Path) -> None:
+    with tls_broker(tmp_path) as broker:
+        found = [(await examine(BROKER_URL=broker.url_of("host1"))).found["broker login"]]
+        urls = (
+            f"amqps://localhost:{broker.tls_port}/",
+            broker.url_of("host1").partition("&")[0].replace("external", "plain"),
+        )
+        found += [(await examine(BROKER_URL=url)).found["broker login"] for url in urls]
+    assert [one.status for one in found] == ["ok", "wrong", "wrong"], found
+    assert ["cafile=" in (found[1].mend or ""), "certfile=" in (found[2].mend or "")] == [True, True], found
+
+
 @pytest.mark.parametrize(
     ("permissions", "refused"),
     [
@@ -144,6 +157,17 @@ async def test_topics_that_are_refused_are_told_and_the_lines_given_bring_them(r
     assert before.wrong == TOPIC_CHECKS, before
     follow(rabbit, before, "wrong")
     assert (await examine(BROKER_URL=url)).wrong == set()
+
+
+async def test_a_user_that_may_impersonate_others_is_examined_without_being_heard(rabbit: PrivateRabbitMQ) -> None:
+    url = as_user(rabbit, "d1", ".*", ".*", ".*")
+    rabbit.ctl("set_user_tags", "d1", "impersonator")
+    async with hearing(rabbit.url) as heard:
+        before = await examine(BROKER_URL=url)
+        assert heard == []
+    assert (before.code, before.found["publish events"].status) == (0, "unseen"), before
+    follow(rabbit, before, "unseen")
+    assert (await examine(BROKER_URL=url)).found["publish events"].status == "ok"
 
 
 async def test_who_follows_the_doctor_gets_an_agent_that_serves_and_cannot_speak_for_others(
