@@ -71,12 +71,13 @@ class Link:
         self._underlay = underlay = connection.transport.connection  # type: ignore[union-attr]
         properties = underlay.server_properties
         self.product = str(properties.get("product", "unknown"))
+        self.version = str(properties.get("version", "unknown"))
         # Broker-J sends no table of capabilities, and aiormq needs one before it opens a channel.
         properties.setdefault("capabilities", {"publisher_confirms": True, "basic.nack": True})
 
     def expiration(self, seconds: float) -> str | None:
         """Return a time to live as this broker reads `expiration`: Broker-J means a moment, everybody else a span."""
-        if self.product == "qpid":
+        if "qpid" in self.product.lower():  # "Apache Qpid Broker-J Core"
             return str(int((time.time() + seconds) * 1000))
         return str(int(seconds * 1000))
 
