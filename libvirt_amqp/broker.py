@@ -11,7 +11,6 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import aio_pika
@@ -22,6 +21,7 @@ from aiormq.exceptions import AMQPError, ChannelLockedResource, ConnectionNotAll
 from pamqp.commands import Basic
 
 from libvirt_amqp.decoding import be_tolerant
+from libvirt_amqp.delivery import Delivery, delivery_of
 from libvirt_amqp.url import describe, parse_url
 from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties, deliver_directly
 
@@ -43,21 +43,6 @@ class BrokerUnavailable(ConnectionError):
 
 class QueueHeld(BrokerUnavailable):
     """The queue is exclusive to another connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One message as it came: `reply_to` is an address that this broker takes back as a queue's name."""
-
-    exchange: str
-    key: str
-    body: bytes
-    tag: int
-    redelivered: bool
-    reply_to: str | None
-    correlation_id: str | None
-    stream_offset: int | None = None
-    """Where it stands in a stream queue."""
 
 
 class Link:
@@ -185,7 +170,7 @@ class Channel:
         async def unused(_message: DeliveredMessage) -> None:
             """Deliveries do not take this way (wire.py)."""
 
-        deliver_directly(self._underlay, lambda message: receive(_delivery(message)))
+        deliver_directly(self._underlay, lambda message: receive(delivery_of(message)))
         self._underlay.on_consumer_cancel_callbacks.add(lambda _: self.link.fail("the broker cancelled the consumer"))
         with _broker_errors():
             await self._underlay.basic_consume(queue, unused, no_ack=no_ack, arguments=arguments)
@@ -206,23 +191,6 @@ class Channel:
         except DeliveryError:  # Broker-J: a nack, then the return
             return False
         return isinstance(confirm, Basic.Ack)
-
-
-def _delivery(message: DeliveredMessage) -> Delivery:
-    method, properties = message.delivery, message.header.properties
-    reply_to = properties.reply_to
-    offset = (properties.headers or {}).get("x-stream-offset")
-    return Delivery(
-        exchange=getattr(method, "exchange", None) or "",
-        key=getattr(method, "routing_key", None) or "",
-        body=message.body,
-        tag=getattr(method, "delivery_tag", None) or 0,
-        redelivered=bool(getattr(method, "redelivered", False)),
-        # An AMQP 1.0 sender's address reaches us as direct:////NAME on Broker-J.
-        reply_to=reply_to.rpartition("/")[2] if reply_to and reply_to.startswith("direct:////") else reply_to,
-        correlation_id=properties.correlation_id,
-        stream_offset=offset if isinstance(offset, int) else None,
-    )
 
 
 @contextlib.contextmanager

@@ -34,10 +34,22 @@ def kind_of(link: Link) -> str:
 def kind_at(url: str) -> str:
     """Connect to a broker that somebody else runs, and say which kind it is.  Raises BrokerUnavailable."""
 
-    async def ask() -> str:
+    return kind_of(_ask(url))
+
+
+def software_at(url: str) -> str:
+    """Return a broker's name and version, as it says them."""
+    link = _ask(url)
+    return f"{link.product.removeprefix('Apache Qpid ').removesuffix(' Core')} {link.version}"
+
+
+def _ask(url: str) -> Link:
+    """Return a link that is closed again, and still knows what the broker said."""
+
+    async def ask() -> Link:
         link = await open_link(url, "tests: which broker is it?")
         await link.close()
-        return kind_of(link)
+        return link
 
     return asyncio.run(ask())
 

@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import conformance
 import pytest
-from brokers import KINDS, NAMES, Broker, divide, kind_at
+from brokers import KINDS, NAMES, Broker, divide, kind_at, software_at
 
 from app.service import Agent, running
 from app.settings import Settings
@@ -23,6 +24,7 @@ TEST_UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
 
 
 LEFT_OUT = pytest.StashKey[dict[str, str]]()
+SOFTWARE = pytest.StashKey[str]()
 BROKER_KIND = pytest.StashKey[str]()
 
 
@@ -32,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Learn which broker it will be; that of BROKER_URL says so itself."""
+    config.stash[conformance.CELLS] = {}
     url = os.environ.get("BROKER_URL")
     try:
         config.stash[BROKER_KIND] = kind_at(url) if url else config.getoption("--broker")
@@ -43,9 +46,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what this broker cannot have; nothing is left out without a word at the end."""
     is_foreign = "BROKER_URL" in os.environ
     kept, left = divide(items, config.stash[BROKER_KIND], is_foreign=is_foreign)
+    for item in items:
+        if item.nodeid in left:
+            conformance.left_out(config.stash[conformance.CELLS], item, left[item.nodeid])
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left])
     items[:] = kept
     config.stash[LEFT_OUT] = left
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    stash = item.config.stash
+    conformance.told(stash[conformance.CELLS], stash[BROKER_KIND], item, report)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    stash = session.config.stash
+    conformance.write(stash[conformance.CELLS], stash[BROKER_KIND], stash.get(SOFTWARE, "unknown"))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -64,12 +83,13 @@ def broker_kind(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
-def broker_url(broker_kind: str) -> Iterator[str]:
+def broker_url(broker_kind: str, pytestconfig: pytest.Config) -> Iterator[str]:
     """Yield the URL of a real broker: BROKER_URL's, or that of a private one of the kind that --broker says."""
     if url := os.environ.get("BROKER_URL"):
         yield url
         return
     with KINDS[broker_kind]() as broker:
+        pytestconfig.stash[SOFTWARE] = software_at(broker.url)
         yield broker.url
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from libvirt_amqp.broker import Channel, Delivery, open_link
+from libvirt_amqp.broker import Channel, open_link
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import NotSupported
 from libvirt_amqp.keys import EVENTS, RPC, STATS, Address, encode_word
 from libvirt_amqp.messages import (

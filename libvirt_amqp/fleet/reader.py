@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 
-from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, keep_linked
+from libvirt_amqp.broker import BrokerUnavailable, Channel, Link, keep_linked
 from libvirt_amqp.client import Client
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import CallError, MethodNotFound, NoAnswer, NotSupported, Unroutable
 from libvirt_amqp.fleet.acknowledgements import Acknowledgements
 from libvirt_amqp.fleet.follower import Arrival, Follower, Rules
