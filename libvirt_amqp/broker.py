@@ -57,14 +57,20 @@ class Link:
         properties = underlay.server_properties
         self.product = str(properties.get("product", "unknown"))
         self.version = str(properties.get("version", "unknown"))
+        self._is_qpid = "qpid" in self.product.lower()  # "Apache Qpid Broker-J Core"
         # Broker-J sends no table of capabilities, and aiormq needs one before it opens a channel.
         properties.setdefault("capabilities", {"publisher_confirms": True, "basic.nack": True})
 
     def expiration(self, seconds: float) -> str | None:
         """Return a time to live as this broker reads `expiration`: Broker-J means a moment, everybody else a span."""
-        if "qpid" in self.product.lower():  # "Apache Qpid Broker-J Core"
+        if self._is_qpid:
             return str(int((time.time() + seconds) * 1000))
         return str(int(seconds * 1000))
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether a queue can be read from a moment on; Broker-J's that can be read again begin with their oldest."""
+        return not self._is_qpid
 
     async def channel(self, *, confirms: bool = False, pipelined: bool = False, prefetch: int = 0) -> "Channel":
         """Open a channel; losing it loses the link.  `pipelined`: confirms are for a ConfirmedOutlet."""

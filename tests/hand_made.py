@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from libvirt_amqp.messages import (
     error_reply,
     result_reply,
     sequence,
+    timestamp,
 )
 from libvirt_amqp.wire import Properties
 
@@ -58,7 +60,7 @@ class HandMadeHost:
         previous = self._previous.get(address.subject)
         extensions = {"sequence": self.sequence} | ({"previous": previous} if previous else {})
         self._previous[address.subject] = self.sequence
-        moment = "2026-01-01T00:00:00Z"
+        moment = timestamp(datetime.now(UTC))
         body = cloud_event(address, kind, data, event_id=self.sequence, time=moment, extensions=extensions)
         if not is_lost:
             self.publish(address.key(*words), body)
