@@ -6,7 +6,7 @@ set -eu
 folder=$1
 [ ! -d "$folder" ] || exit 0
 mkdir -p "$(dirname "$folder")"
-new=$(mktemp -d "$folder.XXXXXX")
+new=$(mktemp -d "$(realpath "$(dirname "$folder")")/rabbitmq4.XXXXXX")
 log=$new.log
 trap 'rm -rf "$new" "$log"' EXIT
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import libvirt
 import orjson
+import pytest
 from brokers import Broker
 from conftest import TEST_UUID, Start, eventually
 from followed import Followed, cut, following
@@ -91,6 +92,7 @@ async def test_many_agents_are_followed_each_in_its_order(broker_url: str, clien
         assert followed.of(Missed) == []
 
 
+@pytest.mark.feature("a subscriber is told what a kill of the broker lost")
 async def test_a_broker_that_is_killed_loses_nothing_that_is_not_told(own_broker: Broker, start_agent: Start) -> None:
     await start_agent("h1", broker_url=own_broker.url)
     async with following(own_broker.url, hosts=["h1"]) as followed:

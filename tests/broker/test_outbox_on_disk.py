@@ -229,6 +229,7 @@ async def test_a_confirm_that_never_comes_is_no_loss(
         assert check(heard.events) >= 20
 
 
+@pytest.mark.feature("a memory alarm is waited for on the same connection")
 @pytest.mark.only("rabbitmq", "rabbitmq4", because="Broker-J has no alarm that it tells its clients of")
 async def test_a_memory_alarm_is_waited_for_on_the_same_connection(
     own_broker: PrivateRabbitMQ, start_agent: Start, monkeypatch: pytest.MonkeyPatch

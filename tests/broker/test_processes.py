@@ -78,6 +78,7 @@ async def test_sigterm_ends_the_agent_in_order(spawn: Any, broker_url: str) -> N
         await heard.of_type("agent.stopping")
 
 
+@pytest.mark.feature("a second agent is told that the host is taken")
 async def test_a_second_agent_is_told_that_the_host_is_taken(spawn: Any, broker_url: str) -> None:
     spawn()
     await answering(broker_url, "p1")
@@ -189,6 +190,7 @@ async def _somebody_listens(url: str) -> None:
         await eventually(lambda: channel.publish_mandatory(EVENTS, key, body, properties))
 
 
+@pytest.mark.feature("what happens while the broker is stopped or killed arrives after")
 @pytest.mark.parametrize("how", ["kill", "stop"])
 async def test_what_happens_while_the_broker_is_away_arrives_after(
     own_broker: Broker, start_agent: Start, how: str
@@ -210,6 +212,7 @@ async def test_what_happens_while_the_broker_is_away_arrives_after(
     assert agent._bus.outbox.lost_total == 0
 
 
+@pytest.mark.feature("a frozen broker is noticed and the agent comes back")
 async def test_a_frozen_broker_is_noticed_and_the_agent_comes_back(own_broker: Broker, start_agent: Start) -> None:
     agent = await start_agent("h1", broker_url=f"{own_broker.url}?heartbeat=2")
     own_broker.freeze()
