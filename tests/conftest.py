@@ -11,6 +11,7 @@ from typing import Any
 import conformance
 import pytest
 from brokers import KINDS, NAMES, Broker, divide, kind_at, software_at
+from queues import delete_all
 
 from app.service import Agent, running
 from app.settings import Settings
@@ -87,6 +88,7 @@ def broker_url(broker_kind: str, pytestconfig: pytest.Config) -> Iterator[str]:
     """Yield the URL of a real broker: BROKER_URL's, or that of a private one of the kind that --broker says."""
     if url := os.environ.get("BROKER_URL"):
         yield url
+        delete_all(url)
         return
     with KINDS[broker_kind]() as broker:
         pytestconfig.stash[SOFTWARE] = software_at(broker.url)

@@ -10,8 +10,8 @@ import orjson
 import pytest
 from amqp10 import Proton, address
 from conftest import TEST_UUID, Start, eventually
-from followed import declare
 from proton import Message
+from queues import declare
 from raw import hearing_raw
 
 from libvirt_amqp.keys import EVENTS, RPC, STATS, Address

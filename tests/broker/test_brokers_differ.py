@@ -10,8 +10,9 @@ import pytest
 from aiormq.exceptions import AMQPError
 from brokers import Broker
 from conftest import TEST_UUID, Start, eventually
-from followed import A, declare, following
+from followed import A, following
 from hand_made import HandMadeHost, hand_made
+from queues import declare, delete
 
 from libvirt_amqp.broker import BrokerUnavailable, Channel, QueueHeld, open_link
 from libvirt_amqp.client import Client, connect
@@ -156,15 +157,9 @@ async def test_what_a_full_queue_refuses_is_counted_and_nobody_else_is_held_up(
         await client.call(TEST, "virDomainSuspend")
         await client.call(TEST, "virDomainResume")
     await eventually(lambda: len(agent._bus.outbox) == 0)
-    await _delete(broker_url, "full")
+    await delete(broker_url, "full")
     assert agent._bus.refused > 0
     record_property("cell", _told(REFUSING))
-
-
-async def _delete(url: str, queue: str) -> None:
-    link = await open_link(url, "the user of the queue")
-    await (await link.channel())._underlay.queue_delete(queue)
-    await link.close()
 
 
 @pytest.mark.feature("a durable queue of one's own outlives the broker's kill")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually
-from followed import A, B, Followed, cut, declare, following
+from followed import A, B, Followed, cut, following
 from hand_made import HandMadeHost, hand_made
 from line import Line
+from queues import declare
 
 from libvirt_amqp.broker import DEFAULT_URL
 from libvirt_amqp.fleet import Event, Fleet, Missed, Snapshot

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from conftest import TEST_UUID, Start, eventually
-from followed import A, cut, declare, following
+from followed import A, cut, following
 from hand_made import hand_made
 from line import Line
+from queues import declare
 
 from libvirt_amqp.client import connect
 from libvirt_amqp.fleet import Event, Missed, Snapshot
