@@ -50,7 +50,7 @@ def on_page() -> dict[str, Cells]:
     """Return the rows as they stand: by feature, then by broker without its version's last parts."""
     rows: dict[str, Cells] = {}
     lines = [line for line in FILE.read_text().splitlines() if line.startswith("| ")] if FILE.exists() else []
-    for line in lines[1:]:
+    for line in lines[2:]:  # behind the head and its rule
         feature, *cells = (cell.strip() for cell in line.strip("| ").split(" | "))
         rows[feature] = dict(zip(NAMES.values(), cells, strict=False))
     return rows
