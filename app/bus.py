@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import structlog
@@ -39,6 +40,12 @@ HOLDER_ANSWERS_WITHIN = 3.0
 EVENT_PROPERTIES = Properties(EVENT_CONTENT_TYPE, persistent=True)
 
 
+@lru_cache(maxsize=8)
+def _sample_properties(expiration: str | None) -> Properties:
+    """Return the same object for all samples of a round: making one for each is a tenth of what a sample costs."""
+    return Properties(EVENT_CONTENT_TYPE, expiration=expiration)
+
+
 class HostTaken(Exception):
     """Another agent, which is alive, serves this host's name."""
 
@@ -65,8 +72,12 @@ class Bus:
         self._told = ""
         self._unsent: deque[tuple[str, str | None, bytes]] = deque(maxlen=UNSENT_REPLIES)
         self._confirmed_at = 0.0
+        self._is_blocked = False
+        """Whether the broker takes nothing for now, as of the last look."""
         self.outbox = outbox
         outbox.on_ready = self._pump
+        self.published = 0
+        """Events that the broker confirmed."""
         self.refused = 0
         """Events that a full queue behind the exchange did not take."""
         self.linked = asyncio.Event()
@@ -82,12 +93,11 @@ class Bus:
         self._pump()
 
     def publish_sample(self, key: str, body: bytes, ttl_seconds: float) -> None:
-        """Send a statistic or heartbeat; dropped when the broker is not there or does not read."""
+        """Send a statistic or heartbeat; dropped when the broker is not there or does not read: it would come late."""
         session = self._session
-        if session is None or session.plain.waiting_bytes > BLOCKED_BYTES:
+        if session is None or self._is_blocked or session.plain.waiting_bytes > BLOCKED_BYTES:
             return
-        expiration = session.link.expiration(ttl_seconds)
-        session.plain.publish(STATS, key, body, Properties(EVENT_CONTENT_TYPE, expiration=expiration))
+        session.plain.publish(STATS, key, body, _sample_properties(session.link.expiration(ttl_seconds)))
 
     def reply(self, reply_to: str, correlation_id: str | None, body: bytes) -> None:
         """Answer a request, after the next connect if need be."""
@@ -131,8 +141,7 @@ class Bus:
     async def _run_session(self, link: Link) -> None:
         requests = await link.channel(prefetch=PREFETCH)
         events = await link.channel(pipelined=True)
-        for exchange in (EVENTS, STATS, RPC):
-            await requests.declare_exchange(exchange)
+        await requests.declare_exchange(EVENTS, STATS, RPC)
         try:
             await requests.declare_queue(self._queue())
         except QueueHeld:
@@ -170,8 +179,10 @@ class Bus:
         blocked as well, at its first event, which would be a repeat.
         """
         self._confirmed_at = time.monotonic()
+        self._is_blocked = False
         while not (await asyncio.wait({link.lost}, timeout=LOOK_SECONDS))[0]:
-            if not self.outbox.unconfirmed or await link.is_blocked():
+            self._is_blocked = await link.is_blocked()
+            if not self.outbox.unconfirmed or self._is_blocked:
                 self._confirmed_at = time.monotonic()
             elif time.monotonic() - self._confirmed_at > CONFIRM_SECONDS:
                 link.fail(f"no confirm for {CONFIRM_SECONDS:.0f} s")
@@ -231,7 +242,9 @@ class Bus:
     def _on_confirm(self, taken: bool) -> None:  # noqa: FBT001 (the shape of wire.Confirmed)
         self._confirmed_at = time.monotonic()
         self.outbox.confirm()
-        if not taken:
+        if taken:
+            self.published += 1
+        else:
             self.refused += 1
         self._pump()
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import libvirt
 import structlog
 
 from app import state
+from app.alive import Alive
 from app.bus import Bus
 from app.events.snapshot import Snapshots
 from app.events.stream import Stream
@@ -21,12 +23,13 @@ from app.handlers.dispatcher import Dispatcher
 from app.handlers.repeats import Repeats
 from app.hypervisor import ConnectionDied, Facts, Hypervisor
 from app.journal import Journal
+from app.metrics.exporter import Exporter
 from app.outbox import Outbox
 from app.pollers.heartbeat import Heartbeat, versions
-from app.pollers.schedule import every
-from app.pollers.statistics import Statistics
+from app.pollers.polling import Plan, Polling
+from app.pollers.schedule import Schedule
 from app.settings import Settings
-from libvirt_amqp import catalogue
+from libvirt_amqp import __version__, catalogue
 from libvirt_amqp.errors import Busy, LibvirtLost
 from libvirt_amqp.url import describe
 
@@ -48,14 +51,20 @@ class Agent:
         if former := self._journal.former_sequence:  # kept more surely than the file of the state
             self._state.epoch = max(self._state.epoch, int(former.partition("-")[0]) + 1)
         self._hypervisor = Hypervisor(settings.uri, read_only=settings.access != "full")
+        self._alive = Alive(self._directory, self._sign_of_life)
         self._bus: Bus | None = None
         self._stream: Stream | None = None
         self._dispatcher: Dispatcher | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._polling: Polling | None = None
+        self._started = time.monotonic()
+        self._metrics = self._open_metrics(settings)
         self.ended = asyncio.create_task(self._run(), name="agent")
         """Ends only with an error: HostTaken, or a fault of ours."""
 
     async def _run(self) -> None:
         """Learn the host's name, then do everything, for ever."""
+        await self._alive.start()
         self.host = self._settings.host or self._state.host or await self._ask_libvirt_for_the_name()
         kept = state.keep(self._directory, state.State(self.host, self._state.epoch))
         if not kept and not self._journal.works:
@@ -95,19 +104,25 @@ class Agent:
 
     async def _serve(self, bus: Bus, stream: Stream, api: catalogue.Catalogue) -> None:
         settings, epoch = self._settings, self._state.epoch
-        heartbeat = Heartbeat(
-            self._hypervisor, self.host, epoch, settings.heartbeat_interval, self._health, bus.publish_sample
+        take = self._metrics.take if self._metrics else None
+        polling = self._polling = Polling(
+            self._hypervisor, self.host, epoch, _plan(settings), api, bus.publish_sample, stream.domains_seen, take
         )
-        interval = settings.stats_interval
-        statistics = Statistics(
-            self._hypervisor, self.host, epoch, interval, api, bus.publish_sample, stream.domains_seen
+        beats = Schedule("heartbeat", settings.heartbeat_interval, self.host)
+        heartbeat = self._heartbeat = Heartbeat(
+            self._hypervisor,
+            self.host,
+            epoch,
+            settings.heartbeat_interval,
+            self._health_and_polling,
+            bus.publish_sample,
         )
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(bus.run(self.host), name="bus")
                 await bus.linked.wait()
-                tasks.create_task(every(settings.heartbeat_interval, "heartbeat", heartbeat.beat), name="heartbeat")
-                tasks.create_task(every(interval, "statistics", statistics.beat), name="statistics")
+                tasks.create_task(beats.run(heartbeat.beat), name="heartbeat")
+                tasks.create_task(polling.run(), name="polling")
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
@@ -127,9 +142,12 @@ class Agent:
         self.ended.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await self.ended
+        self._alive.close()
         await self._journal.close()
         unfinished = self._hypervisor.open_calls
         await self._hypervisor.close()
+        if self._metrics is not None:
+            await self._metrics.close()
         log.info("agent_stopped", unfinished_calls=unfinished, unsent_events=len(self._bus.outbox) if self._bus else 0)
 
     async def _ask_libvirt_for_the_name(self) -> str:
@@ -170,6 +188,16 @@ class Agent:
         if self._stream is not None:
             self._stream.libvirt_lost(reason)
 
+    def _sign_of_life(self) -> dict[str, Any]:
+        """Return what `ping --local` shows."""
+        return {
+            "host": self.host,
+            "instance": self.instance,
+            "agent": __version__,
+            "broker": self._bus is not None and self._bus.linked.is_set(),
+            "libvirt": self._hypervisor.connected,
+        }
+
     def _ping(self) -> dict[str, Any]:
         libvirt = {"connected": self._hypervisor.connected}
         return {
@@ -181,6 +209,39 @@ class Agent:
             **self._health(),
         }
 
+    def _open_metrics(self, settings: Settings) -> Exporter | None:
+        """Serve /metrics from now on, if it is switched on."""
+        if settings.metrics_listen is None:
+            return None
+        exporter = Exporter(
+            settings.metrics_listen,
+            self._whole_health,
+            settings.stats_interval,
+            of_domains=settings.metrics_domains,
+            names=settings.metrics_names,
+        )
+        exporter.start()
+        return exporter
+
+    def _whole_health(self) -> dict[str, Any]:
+        """Return what a ping and a heartbeat tell, and what only somebody beside the broker can be told."""
+        heartbeat = {"interval": self._settings.heartbeat_interval}
+        if self._heartbeat is not None:
+            heartbeat["counter"] = self._heartbeat.counter
+        return {
+            **self._ping(),
+            **self._health_and_polling(),
+            "uptime": time.monotonic() - self._started,
+            "broker": {"connected": self._bus is not None and self._bus.linked.is_set()},
+            "published": self._bus.published if self._bus else 0,
+            "calls": {"open": self._hypervisor.open_calls},
+            "heartbeat": heartbeat,
+        }
+
+    def _health_and_polling(self) -> dict[str, Any]:
+        polling = {"polling": self._polling.health()} if self._polling is not None else {}
+        return {**self._health(), **polling}
+
     def _health(self) -> dict[str, Any]:
         """Return what the bus and the stream know about themselves."""
         if self._bus is None or self._stream is None:
@@ -191,6 +252,17 @@ class Agent:
             "lost": self._bus.outbox.lost_total,
             "refused": self._bus.refused,
         }
+
+
+def _plan(settings: Settings) -> Plan:
+    return Plan(
+        settings.stats_interval,
+        settings.stats_groups,
+        settings.stats_groups_interval,
+        settings.stats_cpu_share / 100,
+        settings.stats_per_host,
+        settings.stats_full_every if settings.stats_only_changed else None,
+    )
 
 
 def _without_password(uri: str | None) -> str | None:

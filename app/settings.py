@@ -9,15 +9,33 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from libvirt_amqp.broker import DEFAULT_URL
 from libvirt_amqp.keys import ANY
 from libvirt_amqp.local import state_directory
-from libvirt_amqp.url import parse_url
+from libvirt_amqp.url import DEFAULT_URL, parse_url
 
 PREFIX = "LIBVIRT_AMQP_"
 DEFAULT_FILE = Path("/etc/libvirt-amqp.toml")
 
+STATS_GROUPS = (
+    "state",
+    "cpu-total",
+    "balloon",
+    "vcpu",
+    "interface",
+    "block",
+    "perf",
+    "iothread",
+    "memory",
+    "dirtyrate",
+    "vm",
+)
+"""The groups of libvirt's bulk statistics, by their names of `virsh domstats`."""
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/@\[\]]+)):(?P<port>\d{1,5})", re.ASCII)
+MAX_PORT = 65_535
 
 
 class SettingsError(Exception):
@@ -40,6 +58,17 @@ class Settings(BaseModel):
     """Serve also what reads or sets secrets: XML_SECURE, secret values, passwords, monitor and guest agent."""
     stats_interval: Seconds = 10
     heartbeat_interval: Seconds = 5
+    stats_groups: tuple[str, ...] = ()
+    """Groups of libvirt's bulk statistics to publish besides, by their names of `virsh domstats`; they are heavy."""
+    stats_groups_interval: Seconds = 60
+    stats_cpu_share: Annotated[float, Field(gt=0, le=100)] = 1
+    """Percent of one CPU that polling may take, in the agent and in a libvirtd on this machine; above it intervals
+    stretch."""
+    stats_per_host: bool = False
+    """One message per host and round with all domains, instead of one message per domain."""
+    stats_only_changed: bool = False
+    """Publish a domain's figures only when they have changed, and all of them every STATS_FULL_EVERY seconds."""
+    stats_full_every: Seconds = 300
     state_dir: Path | None = None
     """What must outlive the process; None: STATE_DIRECTORY, then libvirt-amqp under XDG_STATE_HOME."""
     outbox_max_mib: Annotated[float, Field(ge=1, le=65_536)] = 256
@@ -47,6 +76,12 @@ class Settings(BaseModel):
     stop_grace: Seconds = 10
     """Seconds that running calls get when the agent is told to stop."""
     max_request_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    metrics_listen: tuple[str, int] | None = None
+    """host:port on which Prometheus finds /metrics; None: no port is opened."""
+    metrics_domains: bool = False
+    """Show there also the domains' figures, a label for each domain."""
+    metrics_names: Literal["inovex", "tinkoff"] = "inovex"
+    """Whose names they have: inovex/prometheus-libvirt-exporter's or Tinkoff/libvirt-exporter's."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """auto: console on a terminal, JSON lines otherwise."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -63,6 +98,29 @@ class Settings(BaseModel):
         if value is not None and (value == ANY or not value.strip()):
             raise ValueError(f"{value!r} is no host's name")
         return value
+
+    @field_validator("stats_groups", mode="before")
+    @classmethod
+    def _are_listed(cls, value: object) -> object:
+        return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @field_validator("stats_groups")
+    @classmethod
+    def _are_groups(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in STATS_GROUPS:
+                raise ValueError(f"{name!r} is no group of statistics (there are {', '.join(STATS_GROUPS)})")
+        return value
+
+    @field_validator("metrics_listen", mode="before")
+    @classmethod
+    def _is_host_and_port(cls, value: object) -> tuple[str, int] | None:
+        if value is None:
+            return None
+        found = LISTEN.fullmatch(str(value))
+        if found is None or not 0 < int(found["port"]) <= MAX_PORT:
+            raise ValueError("needs the form host:port, as 127.0.0.1:9177 or [::1]:9177")
+        return found["six"] or found["host"], int(found["port"])
 
     @property
     def state_path(self) -> Path:

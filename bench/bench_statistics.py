@@ -77,7 +77,7 @@ async def measured(url: str, folder: str, size: int) -> dict[str, dict[str, floa
         raw = await stack.enter_async_context(raw_client(url))
         raw.on_message = lambda _correlation_id, body: seen.append(body)
         await raw.listen(STATS, f"{HOST}.connect.info")
-        settings = {"uri": uri, "stats_interval": str(INTERVAL)}
+        settings = {"uri": uri, "stats_interval": str(INTERVAL), "stats_cpu_share": "100"}
         agent = stack.enter_context(running_agent(url, **settings))
         programs: dict[str, Callable[[], Awaitable[Row]]] = {AGENT: partial(agent_rounds, agent, seen)}
         for name, kind in ((BARE, "bare"), (PEER, "aio-pika")):

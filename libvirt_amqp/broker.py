@@ -20,12 +20,13 @@ from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import AMQPError, ChannelLockedResource, ConnectionNotAllowed, DeliveryError
 from pamqp.commands import Basic
 
+from libvirt_amqp import exchanges, tls
 from libvirt_amqp.decoding import be_tolerant
 from libvirt_amqp.delivery import Delivery, delivery_of
+from libvirt_amqp.refusals import reason
 from libvirt_amqp.url import describe, parse_url
 from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties, deliver_directly
 
-DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
 HEARTBEAT = 10
 """Seconds.  Short, so that a broker lets go of a connection whose line was cut within half a minute."""
 CONNECT_TIMEOUT = 10
@@ -53,24 +54,24 @@ class Link:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._outlets: list[Outlet] = []
         connection.close_callbacks.add(self._on_closed)
-        self._underlay = underlay = connection.transport.connection  # type: ignore[union-attr]
-        properties = underlay.server_properties
+        self.underlay = connection.transport.connection  # type: ignore[union-attr]
+        properties = self.underlay.server_properties
         self.product = str(properties.get("product", "unknown"))
         self.version = str(properties.get("version", "unknown"))
-        self._is_qpid = "qpid" in self.product.lower()  # "Apache Qpid Broker-J Core"
+        self.is_qpid = "qpid" in self.product.lower()  # Broker-J says "Apache Qpid Broker-J Core"
         # Broker-J sends no table of capabilities, and aiormq needs one before it opens a channel.
         properties.setdefault("capabilities", {"publisher_confirms": True, "basic.nack": True})
 
     def expiration(self, seconds: float) -> str | None:
         """Return a time to live as this broker reads `expiration`: Broker-J means a moment, everybody else a span."""
-        if self._is_qpid:
+        if self.is_qpid:
             return str(int((time.time() + seconds) * 1000))
         return str(int(seconds * 1000))
 
     @property
     def has_streams(self) -> bool:
         """Whether a queue can be read from a moment on; Broker-J's that can be read again begin with their oldest."""
-        return not self._is_qpid
+        return not self.is_qpid
 
     async def channel(self, *, confirms: bool = False, pipelined: bool = False, prefetch: int = 0) -> "Channel":
         """Open a channel; losing it loses the link.  `pipelined`: confirms are for a ConfirmedOutlet."""
@@ -85,7 +86,7 @@ class Link:
     async def is_blocked(self) -> bool:
         """Say whether the broker has told that it takes nothing for now (connection.blocked)."""
         try:
-            await asyncio.wait_for(self._underlay.ready(), 0.01)
+            await asyncio.wait_for(self.underlay.ready(), 0.01)
         except TimeoutError:
             return True
         return False
@@ -114,7 +115,7 @@ class Link:
             self.lost.set_result(reason)
 
     def _on_closed(self, _sender: object, error: BaseException | None) -> None:
-        self.fail(str(error or "closed"))
+        self.fail("closed" if error is None else str(error) or type(error).__name__)
 
 
 class Channel:
@@ -135,10 +136,10 @@ class Channel:
             with contextlib.suppress(BrokerUnavailable), _broker_errors():
                 await asyncio.wait_for(self.topology.close(), CONNECT_TIMEOUT)
 
-    async def declare_exchange(self, name: str) -> None:
-        """Declare one of the contract's durable topic exchanges."""
+    async def declare_exchange(self, *names: str, look_first: bool = False) -> None:
+        """Declare some of the contract's exchanges; who only uses them looks first (exchanges.py)."""
         with _broker_errors():
-            await self.topology.declare_exchange(name, aio_pika.ExchangeType.TOPIC, durable=True)
+            await exchanges.declare(self.link.underlay, names, look_first=look_first or self.link.is_qpid)
 
     async def declare_queue(self, name: str | None = None) -> str:
         """Declare a queue exclusive to this connection; returns its name.  QueueHeld when another one has it."""
@@ -220,6 +221,7 @@ async def open_link(url: str, name: str) -> Link:
     """Connect; `name` is what the broker's administrator sees.  Raises BrokerUnavailable, without the password."""
     try:
         target = parse_url(url)
+        context = tls.context(target)
     except ValueError as error:
         raise BrokerUnavailable(f"the broker's URL {error}") from error
     if "heartbeat" not in target.query:
@@ -228,18 +230,14 @@ async def open_link(url: str, name: str) -> Link:
         connection = await aio_pika.connect(
             target,
             timeout=CONNECT_TIMEOUT,
+            ssl_context=context,
             client_properties={"connection_name": name},
         )
     except TimeoutError as error:
         raise BrokerUnavailable(f"{describe(url)} did not answer within {CONNECT_TIMEOUT} s") from error
     except (AMQPError, OSError, RuntimeError) as error:
-        raise BrokerUnavailable(f"{describe(url)}: {_reason(error)}") from error
+        raise BrokerUnavailable(f"{describe(url)}: {reason(error, target)}") from error
     return Link(connection)
-
-
-def _reason(error: BaseException) -> str:
-    """Say what went wrong in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 async def keep_linked(

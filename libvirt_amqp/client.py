@@ -8,6 +8,7 @@ async with connect("amqp://guest:guest@127.0.0.1:5672/") as client:
 
 import asyncio
 import itertools
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -144,7 +145,8 @@ class Client:
     ) -> Any:
         channel = await self._open()
         call_id = next(self._ids)
-        correlation_id = str(call_id)
+        # Every agent that we ever called knows our reply queue: none can answer for another without this.
+        correlation_id = secrets.token_hex(16)
         body = request(
             method,
             dict(params or {}),
@@ -198,7 +200,7 @@ class Client:
             queue: asyncio.Queue[Delivery] = asyncio.Queue(limit)
             name = await channel.declare_queue()
             for exchange, keys in bindings.items():
-                await channel.declare_exchange(exchange)
+                await channel.declare_exchange(exchange, look_first=True)
                 for key in keys:
                     await channel.bind(name, exchange, key)
 
@@ -220,7 +222,7 @@ class Client:
         async with self._opening:
             if self._channel is None:
                 channel = await self._link.channel(confirms=True)
-                await channel.declare_exchange(RPC)
+                await channel.declare_exchange(RPC, look_first=True)
                 self._reply_to = await channel.declare_queue()
                 await channel.consume(self._reply_to, self._on_reply, no_ack=True)
                 self._channel = channel

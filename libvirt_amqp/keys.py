@@ -48,6 +48,11 @@ def decode_word(word: str) -> str:
     return text
 
 
+def is_of(key: str, host: str) -> bool:
+    """Say whether a key is under a host's word; a broker's permissions bind keys, and no broker looks into bodies."""
+    return key.partition(".")[0] == encode_word(host)
+
+
 @dataclass(frozen=True)
 class Address:
     """An object on a host.  `words` are plain text; `host` is a plain name, or `any`."""

@@ -11,6 +11,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from aiormq.abc import AbstractChannel, ChannelFrame, DeliveredMessage
@@ -44,8 +45,9 @@ class Properties:
     message_id: str | None = None
     type: str | None = None
 
-    def encode(self) -> bytes:
-        """Return property flags and list as they stand in a content header."""
+    @cached_property
+    def encoded(self) -> bytes:
+        """Property flags and list as they stand in a content header; the same for all messages of a kind."""
         flags = _CONTENT_TYPE | _DELIVERY_MODE
         parts = [_short(self.content_type), b"\2" if self.persistent else b"\1"]
         for bit, value in (
@@ -83,7 +85,7 @@ def publish_frames(  # noqa: PLR0913 (one parameter per field of the method)
 ) -> bytes:
     """Return basic.publish, its content header and its body, split so that no frame is over `frame_max` bytes."""
     method = struct.pack(">HHH", _BASIC, _PUBLISH, 0) + _short(exchange) + _short(key)
-    header = struct.pack(">HHQ", _BASIC, 0, len(body)) + properties.encode()
+    header = struct.pack(">HHQ", _BASIC, 0, len(body)) + properties.encoded
     room = frame_max - _FRAME_OVERHEAD
     return b"".join(
         (

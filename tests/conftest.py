@@ -124,6 +124,7 @@ async def start_agent(broker_url: str, tmp_path: Path) -> AsyncIterator[Start]:
                 "state_dir": tmp_path / host,
                 "stats_interval": 0.5,
                 "heartbeat_interval": 0.5,
+                "stats_cpu_share": 100,  # at such an interval a round is over one percent
             }
             agent = await stack.enter_async_context(running(Settings(host=host, **(defaults | settings))))
             await answering(str(settings.get("broker_url", broker_url)), host)

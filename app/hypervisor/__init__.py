@@ -10,6 +10,7 @@ import libvirt
 
 from app.hypervisor import event_loop
 from app.hypervisor.connection import Connection, Facts
+from app.hypervisor.daemon import DaemonClock
 from app.hypervisor.event_loop import after_events
 from app.hypervisor.identities import identity, is_object, text
 from app.hypervisor.lanes import ConnectionDied, Job, Lane, Work
@@ -18,12 +19,14 @@ from libvirt_amqp.errors import CallError, LibvirtLost
 
 __all__ = [
     "CALLS",
+    "HEAVY",
     "POLLING",
     "PRIORITY",
     "PROGRESS",
     "RESCUE",
     "Connection",
     "ConnectionDied",
+    "DaemonClock",
     "Facts",
     "Hypervisor",
     "Job",
@@ -34,9 +37,13 @@ __all__ = [
     "text",
 ]
 
-CALLS, PRIORITY, RESCUE, PROGRESS, POLLING = "calls", "priority", "rescue", "progress", "polling"
-_SIZES = {CALLS: 8, PRIORITY: 2, RESCUE: 1, PROGRESS: 16, POLLING: 1}
-"""Threads, each with a connection of its own, made when they are needed."""
+CALLS, PRIORITY, RESCUE, PROGRESS = "calls", "priority", "rescue", "progress"
+POLLING, HEAVY = "polling", "heavy"
+_SIZES = {CALLS: 8, PRIORITY: 2, RESCUE: 1, PROGRESS: 16, POLLING: 4, HEAVY: 8}
+"""Threads, each with a connection of its own, made when they are needed.
+
+A poller needs one, and one more for each guest that hangs; all of them stuck leave libvirtd 8 of its 20 workers.
+"""
 _BACKLOG = 1000
 _JOIN_SECONDS = 2.0
 
@@ -102,6 +109,10 @@ class Hypervisor:
     def withdraw(self, job: Job, lane: str, error: CallError) -> bool:
         """End a job that has not started with `error`; False: it has started."""
         return self._lanes[lane].withdraw(job, error)
+
+    def size(self, lane: str) -> int:
+        """Return how many workers a lane can have."""
+        return _SIZES[lane]
 
     def is_full(self, lane: str) -> bool:
         """Whether every worker of a lane is occupied."""

@@ -29,7 +29,7 @@ def versions(hypervisor: Hypervisor) -> dict[str, str | None]:
 
 
 class Heartbeat:
-    """`counter` starts at 1; `health` adds what the bus and the events' stream know about themselves."""
+    """`counter` starts at 1; `health` adds what the bus, the events' stream and the pollers know about themselves."""
 
     def __init__(  # noqa: PLR0913 (what a beat tells)
         self,
@@ -46,15 +46,15 @@ class Heartbeat:
         self._interval = interval
         self._health = health
         self._publish = publish
-        self._counter = 0
+        self.counter = 0
         self._started = time.monotonic()
 
     async def beat(self) -> None:
         """Publish one heartbeat."""
-        self._counter += 1
+        self.counter += 1
         data = {
             "object": {"class": "agent", "host": self._address.host},
-            "counter": self._counter,
+            "counter": self.counter,
             "interval": self._interval,
             "epoch": self._epoch,
             "uptime": round(time.monotonic() - self._started, 3),
@@ -62,6 +62,6 @@ class Heartbeat:
             "libvirt": {"connected": self._hypervisor.connected, "since": timestamp(self._hypervisor.since)},
             **self._health(),
         }
-        event_id = f"{self._epoch:010d}-heartbeat-{self._counter}"
+        event_id = f"{self._epoch:010d}-heartbeat-{self.counter}"
         body = cloud_event(self._address, "agent.heartbeat", data, event_id=event_id, time=timestamp())
         self._publish(self._address.key("heartbeat"), body, self._interval * LIVES_FOR_BEATS)

@@ -1,6 +1,5 @@
 """The command `libvirt-amqp`: one module per subcommand, imported when it is asked for, so that `ping` stays light."""
 
-import asyncio
 import importlib
 import math
 import os
@@ -12,8 +11,8 @@ from typing import Any
 import click
 
 from libvirt_amqp import __version__
-from libvirt_amqp.broker import DEFAULT_URL, BrokerUnavailable
 from libvirt_amqp.errors import CallError, NoAnswer, Unroutable
+from libvirt_amqp.url import DEFAULT_URL
 
 EXIT_ERROR, EXIT_BROKER, EXIT_NO_AGENT = 1, 3, 4
 _COMMANDS = ("serve", "watch", "call", "hosts", "ping", "console", "download", "upload", "screenshot", "schema")
@@ -94,6 +93,10 @@ def main() -> None:
 
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Run a subcommand's work; an error becomes one line and an exit code."""
+    import asyncio  # noqa: PLC0415 (these two are most of what a command costs, and not every one needs them)
+
+    from libvirt_amqp.broker import BrokerUnavailable  # noqa: PLC0415
+
     try:
         asyncio.run(_until_told_to_end(work))
     except asyncio.CancelledError:
@@ -114,6 +117,8 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 async def _until_told_to_end(work: Coroutine[Any, Any, None]) -> None:
     """Do the work; a closed terminal or a SIGTERM ends it in order, so that a console is not left locked."""
+    import asyncio  # noqa: PLC0415 (as in `run`)
+
     task = asyncio.ensure_future(work)
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)

@@ -6,7 +6,7 @@ from libvirt_amqp.keys import EVENTS, STATS
 
 _OWN = {
     EVENTS: {"agent": {"started", "stopping", "libvirt-lost", "libvirt-found", "gap"}},
-    STATS: {"domain": {"info"}, "connect": {"info"}, "agent": {"heartbeat"}},
+    STATS: {"domain": {"info", "stats"}, "connect": {"info", "domains", "stats"}, "agent": {"heartbeat"}},
 }
 """What the agent says of itself and by its own schedule."""
 

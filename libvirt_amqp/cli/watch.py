@@ -11,7 +11,7 @@ import orjson
 from libvirt_amqp.broker import BrokerUnavailable
 from libvirt_amqp.cli import broker_again, kinds, run
 from libvirt_amqp.client import Message, connect
-from libvirt_amqp.keys import ANY, EVENTS, STATS, encode_word
+from libvirt_amqp.keys import ANY, EVENTS, STATS, encode_word, is_of
 from libvirt_amqp.objects import CLASSES
 
 RECONNECT_SECONDS = 1.0
@@ -115,8 +115,10 @@ async def _watch(
 
 
 def is_wanted(message: Message, object_: str | None, event: str | None) -> bool:
-    """Say whether a message passes the filters that a binding key cannot express."""
+    """Say whether a message is of the host that it names, and passes the filters that a binding key cannot express."""
     identity = message.body["data"]["object"]
+    if not is_of(message.key, identity["host"]):
+        return False
     if object_ is not None and object_ not in {identity.get("name"), identity.get("uuid")}:
         return False
     return event is None or message.body["type"].rpartition(".")[2] == event
@@ -141,7 +143,11 @@ def as_text(message: Message) -> str:
 
 def _happened(kind: str, message: Message, data: dict[str, Any]) -> str:
     if kind == "info":
-        return f"info       {_figures(data)}"
+        return f"info       {_age(data)}{_figures(data)}".rstrip()
+    if "domains" in data:
+        return f"{kind:<10} {len(data['domains'])} domains, part {data['part']} of {data['parts']}"
+    if kind == "stats":
+        return f"stats      {_age(data)}{' '.join(f'{k}={v}' for k, v in data.get('stats', {}).items())}".rstrip()
     if kind == "heartbeat":
         libvirt = "libvirt connected" if data["libvirt"]["connected"] else "LIBVIRT NOT CONNECTED"
         return f"heartbeat  {data['counter']}, {libvirt}, agent {data['versions']['agent']}"
@@ -151,6 +157,13 @@ def _happened(kind: str, message: Message, data: dict[str, Any]) -> str:
     fields = {k: v for k, v in data.items() if k not in {"object", "names", "versions", "instance"} and v is not None}
     fields |= {k: _short(v) for k, v in data.get("names", {}).items() if v}
     return f"{kind:<10} {' '.join(f'{k}={v}' for k, v in fields.items())}".rstrip()
+
+
+def _age(data: dict[str, Any]) -> str:
+    """Say that figures are old: their domain did not answer."""
+    if not data.get("stale"):
+        return ""
+    return "NO ANSWER" if data["age"] is None else f"NO ANSWER for {data['age']:.0f} s: "
 
 
 def _figures(data: dict[str, Any]) -> str:

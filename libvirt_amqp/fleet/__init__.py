@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
-from libvirt_amqp.broker import DEFAULT_URL
 from libvirt_amqp.fleet.items import Event, Item, Missed, Snapshot, State
 from libvirt_amqp.fleet.reader import Reader, start_of
 from libvirt_amqp.fleet.selection import Selection
+from libvirt_amqp.url import DEFAULT_URL
 
 __all__ = ["Event", "Fleet", "Item", "Missed", "Snapshot", "State"]
 

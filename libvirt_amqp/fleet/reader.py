@@ -18,7 +18,7 @@ from libvirt_amqp.fleet.acknowledgements import Acknowledgements
 from libvirt_amqp.fleet.follower import Arrival, Follower, Rules
 from libvirt_amqp.fleet.items import Event, Item, Snapshot, State
 from libvirt_amqp.fleet.selection import Selection
-from libvirt_amqp.keys import EVENTS, STATS, Address
+from libvirt_amqp.keys import EVENTS, STATS, Address, is_of
 from libvirt_amqp.messages import parse_time
 
 log = logging.getLogger("libvirt_amqp.fleet")
@@ -120,7 +120,7 @@ class Reader:
     async def _consume(self, channel: Channel, bindings: dict[str, list[str]]) -> None:
         name = await channel.declare_queue()
         for exchange, keys in bindings.items():
-            await channel.declare_exchange(exchange)
+            await channel.declare_exchange(exchange, look_first=True)
             for key in keys:
                 await channel.bind(name, exchange, key)
         await channel.consume(name, lambda delivery: self._receive(delivery, None), no_ack=True)
@@ -163,6 +163,8 @@ class Reader:
         try:
             body = orjson.loads(delivery.body)
             host = body["data"]["object"]["host"]
+            if not is_of(delivery.key, host):
+                raise ValueError(f"its body is of host {host!r}")
             if not self._selection.has_host(host) or (acks is not None and self._is_too_old(body)):
                 done()
             elif body["type"] == BEAT:

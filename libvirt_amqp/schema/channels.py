@@ -9,7 +9,8 @@ from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS
 from libvirt_amqp.messages import CALL_CONTENT_TYPE, EVENT_CONTENT_TYPE
 from libvirt_amqp.objects import CLASSES, ObjectClass
 from libvirt_amqp.schema.calls import ABOUT, LICENSE
-from libvirt_amqp.schema.events import NEWS, SAMPLES, Message, libvirts, payload
+from libvirt_amqp.schema.events import NEWS, Message, libvirts, payload
+from libvirt_amqp.schema.samples import SAMPLES
 from libvirt_amqp.schema.types import (
     CALL_ID,
     ERROR_DATA,

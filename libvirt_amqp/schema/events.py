@@ -1,11 +1,10 @@
-"""The messages that an agent publishes, all CloudEvents: libvirt's events, its own news, statistics, heartbeats."""
+"""The messages that an agent publishes, all CloudEvents: libvirt's events and its own news; and their schemas."""
 
 from typing import Any, NamedTuple
 
 from libvirt_amqp.catalogue import load
 from libvirt_amqp.events import ENUMS, FIELDS, SOURCES, Source, detail_enums, event_name, lifecycle_word
 from libvirt_amqp.messages import CALL_CONTENT_TYPE, TYPE_PREFIX
-from libvirt_amqp.schema.agent import HEALTH
 from libvirt_amqp.schema.types import TEXT, Schema, depending, described, integer, nullable, ref
 
 
@@ -25,6 +24,8 @@ class Message(NamedTuple):
     """Whether it has a `sequence`."""
     optional: tuple[str, ...] = ()
     """Members of `data` that can be missing."""
+    is_figures: bool = False
+    """Whether it can be stale, and then says how old it is; without earlier figures it has nothing else."""
 
     @property
     def cls(self) -> str:
@@ -134,60 +135,36 @@ NEWS = (
 )
 """What the agent has to say of itself, in the same sequence as libvirt's events."""
 
-_NANOSECONDS = {"type": "object", "additionalProperties": described(integer("uint64"), "nanoseconds since boot")}
+_AGE: dict[str, Schema] = {
+    "stale": described({"const": True}, "there when the domain did not answer in time: these are its last figures"),
+    "age": described(
+        {"type": ["number", "null"], "minimum": 0},
+        "seconds since stale figures were read; null: there are none, and no other member but `object`",
+    ),
+}
 
-SAMPLES = (
-    Message(
-        "domain.info",
-        "Figures of one active domain: virDomainGetInfo.",
-        {
-            "state": integer("uint8", ["virDomainState"]),
-            "maxMem": described(integer("uint64"), "KiB"),
-            "memory": described(integer("uint64"), "KiB"),
-            "nrVirtCpu": described(integer("uint16"), "a count"),
-            "cpuTime": described(integer("uint64"), "nanoseconds"),
-        },
-        ("state",),
-        is_libvirts=True,
-        numbered=False,
-    ),
-    Message(
-        "connect.info",
-        "Figures of the host; one that the driver does not have is left out.",
-        {
-            "virNodeGetFreeMemory": described(integer("uint64"), "bytes"),
-            "virNodeGetCPUStats": described(_NANOSECONDS, "over all CPUs"),
-            "loadavg": {
-                "description": "1, 5 and 15 minutes; only where the hypervisor is on the agent's own host",
-                "type": "array",
-                "items": {"type": "number"},
-                "minItems": 3,
-                "maxItems": 3,
-            },
-        },
-        numbered=False,
-        optional=("virNodeGetFreeMemory", "virNodeGetCPUStats", "loadavg"),
-    ),
-    Message(
-        "agent.heartbeat",
-        "A sign of life.",
-        {
-            "counter": described({"type": "integer", "minimum": 1}, "1, 2, 3, ... in this run"),
-            "interval": described({"type": "number"}, "seconds until the next one"),
-            "epoch": described(integer("uint64"), "of the events"),
-            "uptime": described({"type": "number"}, "seconds, of the agent"),
-            "versions": ref("versions"),
-            "libvirt": {
-                "type": "object",
-                "properties": {"connected": {"type": "boolean"}, "since": ref("time")},
-                "required": ["connected", "since"],
-            },
-            **HEALTH,
-        },
-        numbered=False,
-    ),
-)
-"""What comes on a schedule, on libvirt.stats."""
+
+def names_of(names: tuple[str, ...]) -> Schema:
+    """Return the schema of `names`, for these fields."""
+    return {
+        "description": "The C names of the values of enums; null: not known here.",
+        "type": "object",
+        "properties": dict.fromkeys(names, _NULLABLE_TEXT),
+        "required": list(names),
+    }
+
+
+def figures_of(figures: dict[str, Schema]) -> Schema:
+    """Return the schema of one domain's figures: all of them, or only `object` where there never were any."""
+    return {
+        "type": "object",
+        "properties": {"object": ref("domain"), **figures, **_AGE},
+        "required": ["object"],
+        "dependencies": {"stale": ["age"], "age": ["stale"]},
+        "if": {"properties": {"age": {"type": "null"}}, "required": ["age"]},
+        "then": {"properties": dict.fromkeys(figures, False)},
+        "else": {"required": list(figures)},
+    }
 
 
 def payload(message: Message) -> Schema:
@@ -212,13 +189,10 @@ def payload(message: Message) -> Schema:
 
 
 def _data(message: Message) -> Schema:
+    if message.is_figures:
+        return figures_of(message.data)
     properties: dict[str, Any] = {"object": ref(message.cls), **message.data}
     if message.is_libvirts:
-        properties["names"] = {
-            "description": "The C names of the values of enums; null: not known here.",
-            "type": "object",
-            "properties": dict.fromkeys(message.names, _NULLABLE_TEXT),
-            "required": list(message.names),
-        }
+        properties["names"] = names_of(message.names)
     required = [name for name in properties if name not in message.optional]
     return {"type": "object", "properties": properties, "required": required}

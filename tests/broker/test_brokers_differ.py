@@ -224,6 +224,6 @@ async def test_a_broker_without_direct_reply_to_says_so(broker_url: str, broker_
 async def test_a_broker_that_does_not_tell_of_alarms_does_not_promise_to(broker_url: str, broker_kind: str) -> None:
     """So that the row of the memory alarm is right about those that have it, and about those that have not."""
     link = await open_link(broker_url, "test: capabilities")
-    tells = bool(link._underlay.server_properties["capabilities"].get("connection.blocked"))
+    tells = bool(link.underlay.server_properties["capabilities"].get("connection.blocked"))
     await link.close()
     assert tells == (broker_kind != "brokerj")

@@ -95,6 +95,36 @@ async def test_ping_and_hosts_see_the_agent(broker_url: str) -> None:
     assert "h1" in out
 
 
+async def test_hosts_says_how_often_statistics_come_and_who_is_missing(broker_url: str) -> None:
+    code, out, err = await cli(broker_url, "hosts", "h1", "h7", "--wait", "1")
+    assert code == 4
+    assert "every 0.5 s" in next(line for line in out.splitlines() if line.startswith("h1 "))
+    assert "no, never heard" in next(line for line in out.splitlines() if line.startswith("h7 "))
+    assert "not alive: h7" in err
+
+
+async def test_hosts_follows_an_agent_to_its_death(broker_url: str, start_agent: Start) -> None:
+    agent = await start_agent("h2")
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, "--broker", broker_url, "hosts", "--follow", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert " yes " in await line_of(process, "h2")
+        await agent.stop()
+        assert "no, since" in await asyncio.wait_for(line_of(process, "h2"), 10)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def line_of(process: asyncio.subprocess.Process, host: str) -> str:
+    """Wait for the next row of a host."""
+    assert process.stdout is not None
+    while not (line := (await process.stdout.readline()).decode()).startswith(f"{host} "):
+        assert line, "it has ended"
+    return line
+
+
 async def test_schema_prints_openrpc(broker_url: str) -> None:
     code, out, _ = await cli(broker_url, "schema", "openrpc", "virDomainMigrateToURI3")
     assert code == 0

@@ -12,10 +12,10 @@ from hand_made import HandMadeHost, hand_made
 from line import Line
 from queues import declare
 
-from libvirt_amqp.broker import DEFAULT_URL
 from libvirt_amqp.fleet import Event, Fleet, Missed, Snapshot
 from libvirt_amqp.keys import EVENTS
 from libvirt_amqp.messages import EVENT_CONTENT_TYPE
+from libvirt_amqp.url import DEFAULT_URL
 from libvirt_amqp.wire import Properties
 
 _EVENT = Properties(EVENT_CONTENT_TYPE)

@@ -157,7 +157,13 @@ async def test_a_frozen_libvirtd_is_noticed_by_keepalive_and_found_when_it_thaws
 
 def _settings(broker_url: str, folder: Path, **settings: Any) -> Settings:
     return Settings(
-        broker_url=broker_url, access="full", state_dir=folder, stats_interval=0.25, heartbeat_interval=0.25, **settings
+        broker_url=broker_url,
+        access="full",
+        state_dir=folder,
+        stats_interval=0.25,
+        heartbeat_interval=0.25,
+        stats_cpu_share=100,
+        **settings,
     )
 
 

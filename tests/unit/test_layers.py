@@ -2,7 +2,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = {"handlers", "events", "pollers"}
+ROOMS = {"handlers", "events", "pollers", "metrics"}
 DOORS = {"hypervisor", "bus"}
 
 

@@ -14,9 +14,10 @@ from app.events.compare import Comparison
 from app.events.ledger import PAUSED, Ledger, State
 from app.events.listing import Listing
 from app.events.stream import Stream
-from app.hypervisor import Hypervisor
+from app.hypervisor import POLLING, Hypervisor
 from app.outgoing import Event
-from app.pollers.statistics import read_round
+from app.pollers.figures import Five
+from app.pollers.walk import Walk
 from libvirt_amqp import catalogue
 
 API = catalogue.load()
@@ -46,8 +47,9 @@ class Host:
         await eventually(lambda: self.stream._comparison._is_ready)
 
     async def round(self) -> None:
-        done = await self.hypervisor.call(lambda connection: read_round(connection, "h1"))
-        self.stream.domains_seen([(whose, info[0]) for whose, info in done.domains], done.unread)
+        done = await Walk(self.hypervisor, "h1", POLLING, Five(API).source()).round(patience=5, limit=5)
+        states = [(answer.object, answer.figures["state"]) for answer in done.answers.values()]
+        self.stream.domains_seen(states, done.unread)
 
     def words(self, *, found: bool = True) -> list[str]:
         return [e["word"] for e in self.published if e.get("found", False) is found and "lifecycle" in e["type"]]

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import SettingsError, load
+from app.pollers.groups import mask
+from app.settings import STATS_GROUPS, SettingsError, load
 
 
 def test_without_settings_the_agent_is_read_only() -> None:
@@ -30,6 +31,19 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("BROKER_URL", "amqp://user:hunter2@x:0/", "amqp://"),
         ("BROKER_URL", f"amqp://user:hunter2@{'x' * 64}.example/", "host"),
         ("SECRETS", "perhaps", "boolean"),
+        ("STATS_GROUPS", "state,cpu", "'cpu' is no group of statistics (there are state, cpu-total, balloon, "),
+        ("STATS_GROUPS_INTERVAL", "0", "greater than 0"),
+        ("STATS_CPU_SHARE", "101", "less than or equal to 100"),
+        ("STATS_PER_HOST", "perhaps", "boolean"),
+        ("STATS_FULL_EVERY", "-1", "greater than 0"),
+        ("METRICS_LISTEN", "9177", "host:port"),
+        ("METRICS_LISTEN", ":9177", "host:port"),
+        ("METRICS_LISTEN", "::1:9177", "host:port"),
+        ("METRICS_LISTEN", "127.0.0.1:0", "host:port"),
+        ("METRICS_LISTEN", "127.0.0.1:65536", "host:port"),
+        ("METRICS_LISTEN", "http://127.0.0.1:9177", "host:port"),
+        ("METRICS_DOMAINS", "some", "boolean"),
+        ("METRICS_NAMES", "own", "inovex"),
     ],
 )
 def test_an_impossible_setting_is_one_readable_line(name: str, value: str, says: str) -> None:
@@ -40,6 +54,23 @@ def test_an_impossible_setting_is_one_readable_line(name: str, value: str, says:
     assert f"LIBVIRT_AMQP_{name}" in text
     assert "\n" not in text
     assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "listen"),
+    [
+        ("127.0.0.1:9177", ("127.0.0.1", 9177)),
+        ("[::1]:9177", ("::1", 9177)),
+        ("[::]:1", ("::", 1)),
+        ("metrics.example.com:65535", ("metrics.example.com", 65535)),
+    ],
+)
+def test_where_to_listen_is_a_host_and_a_port(value: str, listen: tuple[str, int]) -> None:
+    assert load({"LIBVIRT_AMQP_METRICS_LISTEN": value}).metrics_listen == listen
+
+
+def test_without_a_setting_nothing_is_listened_on() -> None:
+    assert load({}).metrics_listen is None
 
 
 @pytest.mark.parametrize(
@@ -64,6 +95,18 @@ def test_an_impossible_setting_of_the_file_is_named_as_it_stands_there(tmp_path:
     assert "LIBVIRT_AMQP_" not in text
     assert "\n" not in text
     assert "hunter2" not in text
+
+
+def test_groups_of_statistics_are_named_as_virsh_domstats_does_in_a_line_or_a_list(tmp_path: Path) -> None:
+    assert load({"LIBVIRT_AMQP_STATS_GROUPS": "cpu-total, balloon"}).stats_groups == ("cpu-total", "balloon")
+    assert load({"LIBVIRT_AMQP_STATS_GROUPS": ""}).stats_groups == ()
+    file = tmp_path / "agent.toml"
+    file.write_text('stats_groups = ["block", "interface"]\n')
+    assert load({}, file).stats_groups == ("block", "interface")
+
+
+def test_every_group_of_statistics_is_one_of_the_installed_libvirt() -> None:
+    assert mask(STATS_GROUPS).bit_count() == len(STATS_GROUPS)
 
 
 def test_of_two_places_the_one_that_counts_is_named(tmp_path: Path) -> None:

@@ -45,14 +45,14 @@ def test_what_can_come_is_waited_for(
         ([EVENTS], "connect", None, None, "of agent, domain, network"),
         ([STATS], "network", None, None, "of agent, connect, domain it does"),
         (BOTH, "agent", None, "lifecycle", "known: gap, heartbeat, libvirt-found"),
-        ([STATS], None, None, "lifecycle", "known: heartbeat, info"),
+        ([STATS], None, None, "lifecycle", "known: domains, heartbeat, info, stats"),
         (BOTH, "domain", None, "lifecycle.started", "there is none"),
         (BOTH, None, None, "", "there is none"),
         (BOTH, "agent", "web", None, "without a name"),
         (BOTH, None, "domain/web", None, "--class domain --object web"),
         (BOTH, None, "", None, "needed"),
         (BOTH, "secret", "web", None, "uuid"),
-        ([STATS], None, "web", "heartbeat", "known: info"),
+        ([STATS], None, "web", "heartbeat", "known: info, stats"),
     ],
 )
 def test_what_cannot_come_is_refused_with_what_there_is(

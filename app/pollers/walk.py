@@ -1,0 +1,248 @@
+"""One round over the active domains: asked one by one, and whoever does not answer is left behind with its worker.
+
+A call of libvirt cannot be cancelled: the worker that waits for a hung domain stays with it, the others go on with
+another worker on another connection, and the domain is not asked again until that call has come back.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import libvirt
+import structlog
+
+from app.hypervisor import Hypervisor, identity
+from libvirt_amqp.objects import Identity
+
+log = structlog.get_logger()
+
+Figures = dict[str, Any]
+"""Members of a message's data."""
+
+NO_DOMAIN = ""
+"""Where a worker is when it asks no domain: it waits for a connection, lists, or asks for the host's figures."""
+AT_ONCE = "*"
+"""Where a worker is when it asks for all domains in one call."""
+
+
+class Answer(NamedTuple):
+    """What a domain answered, when, in nanoseconds since 1970, and to which function of libvirt."""
+
+    object: Identity
+    figures: Figures
+    moment: int
+    call: str
+
+
+class Source(NamedTuple):
+    """What is asked, by libvirt's name for it.  All of it runs in a worker thread and raises libvirtError."""
+
+    call: str
+    one: Callable[[libvirt.virConnect, libvirt.virDomain], Figures | None]
+    """Of one domain; None: it is not active any more."""
+    bulk_call: str = ""
+    bulk: Callable[[libvirt.virConnect], Iterable[tuple[libvirt.virDomain, Figures | None]]] = lambda _connection: ()
+    """Of all active domains in one call; None: not all of it could be had."""
+    host: Callable[[libvirt.virConnect], Figures] = lambda _connection: {}
+
+
+@dataclass(eq=False)
+class Leg:
+    """What one worker does of a round: written in its thread, read on the loop.  It keeps nothing of libvirt's."""
+
+    skip: set[str]
+    only: set[str] | None
+    """None: every domain that is not to be skipped."""
+    at: tuple[str, float] = (NO_DOMAIN, 0.0)
+    """Where it is, and since when by time.monotonic()."""
+    is_left: bool = False
+    """Whether another worker has gone on with what it has not done."""
+    listed: dict[str, Identity] = field(default_factory=dict)
+    is_listed: bool = False
+    answers: dict[str, Answer] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    host: Figures | None = None
+    cpu: float = 0.0
+    """Seconds of CPU that the worker's thread has used."""
+
+    def reach(self, where: str) -> None:
+        """In the worker: note where it is now."""
+        self.at = (where, time.monotonic())
+
+    def note(self, uuid: str, whose: Identity, figures: Figures | None, call: str) -> None:
+        """In the worker: keep what a domain answered now."""
+        if figures is None:
+            self.gone.add(uuid)
+        else:
+            self.answers[uuid] = Answer(whose, figures, time.time_ns(), call)
+
+
+@dataclass
+class Round:
+    """What is known when a round is over."""
+
+    listed: dict[str, Identity] = field(default_factory=dict)
+    """The active domains, by uuid."""
+    is_listed: bool = False
+    """Whether libvirt has told which domains are active."""
+    answers: dict[str, Answer] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    """Listed, and no more there when they were asked."""
+    host: Figures | None = None
+    cpu: float = 0.0
+    """Seconds of CPU that the workers have used, as far as they came back."""
+    left: set[str] = field(default_factory=set)
+    """With whom workers were left in this round."""
+
+    @property
+    def unread(self) -> set[str]:
+        """The active domains that did not answer."""
+        return self.listed.keys() - self.answers.keys() - self.gone
+
+    def take(self, leg: Leg) -> None:
+        """Add what a worker has done; one that was left may still be writing, so everything is copied whole."""
+        self.answers |= dict(leg.answers)
+        self.gone |= set(leg.gone)
+        self.cpu += leg.cpu
+        self.host = leg.host
+        if leg.is_listed:
+            self.listed, self.is_listed = leg.listed, True
+
+
+class Walk:
+    """The rounds of one lane of workers, one after the other."""
+
+    def __init__(self, hypervisor: Hypervisor, host: str, lane: str, source: Source) -> None:
+        self._hypervisor = hypervisor
+        self._host = host
+        self._lane = lane
+        self._source = source
+        self._stuck: set[Leg] = set()
+        """Workers that were left and have not come back."""
+        self._answered: set[str] = set()
+        """Who answered in the last round."""
+
+    def call_of(self, *, is_bulk: bool) -> str:
+        """Return the name of the function that is asked."""
+        return self._source.bulk_call if is_bulk else self._source.call
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether a worker waits for libvirt itself, or none is left: nothing can be asked."""
+        return NO_DOMAIN in self._hanging() or len(self._stuck) >= self._hypervisor.size(self._lane)
+
+    def _hanging(self) -> set[str]:
+        """Return where the workers that were left are now: one may still have gone a step further."""
+        return {leg.at[0] for leg in self._stuck}
+
+    async def round(self, patience: float, limit: float, at_once: float = 0) -> Round:
+        """Ask everybody.
+
+        `patience` is how many seconds one domain may take, `limit` how many libvirt may where no domain is asked,
+        `at_once` how many one call for all of them may take; 0: they are asked one by one.
+        Raises LibvirtLost, ConnectionDied, Busy, libvirtError.
+        """
+        done = Round()
+        while not self.is_hung:
+            skip = {*done.answers, *done.gone, *self._hanging()}
+            is_last = len(self._stuck) == self._hypervisor.size(self._lane) - 1
+            leg = Leg(skip, self._answered if is_last else None)
+            leg.reach(NO_DOMAIN)
+            work = partial(self._go, leg, at_once > 0)
+            call = asyncio.ensure_future(self._hypervisor.call(work, self._lane))
+            where = await _watch(leg, call, {NO_DOMAIN: limit, AT_ONCE: at_once}, patience)
+            done.take(leg)
+            if where is None:
+                call.result()
+                break
+            done.left.add(where)
+            self._leave(leg, call, where)
+            at_once = 0 if where == AT_ONCE else at_once
+        self._answered = set(done.answers)
+        return done
+
+    def _leave(self, leg: Leg, call: asyncio.Future[Any], where: str) -> None:
+        leg.is_left = True
+        self._stuck.add(leg)
+        name = leg.listed.get(where, {}).get("name")
+        log.warning("no_answer", lane=self._lane, domain=name, uuid=where or None, stuck=len(self._stuck))
+
+        def came_back(call: asyncio.Future[Any]) -> None:
+            self._stuck.discard(leg)
+            if not call.cancelled():
+                call.exception()  # whatever it was: nobody waits for it any more
+            log.info("answered_at_last", lane=self._lane, domain=name, uuid=where or None, stuck=len(self._stuck))
+
+        call.add_done_callback(came_back)
+
+    def _go(self, leg: Leg, at_once: bool, connection: libvirt.virConnect) -> None:  # noqa: FBT001 (a partial's)
+        """In a worker thread."""
+        if leg.is_left:
+            return
+        begun = time.thread_time()
+        try:
+            (self._ask_all if at_once else self._ask_each)(leg, connection)
+            if not leg.is_left:
+                leg.reach(NO_DOMAIN)
+                leg.host = self._source.host(connection)
+        finally:
+            leg.cpu = time.thread_time() - begun
+
+    def _ask_all(self, leg: Leg, connection: libvirt.virConnect) -> None:
+        leg.reach(AT_ONCE)
+        records = list(self._source.bulk(connection))
+        moment = time.time_ns()
+        for domain, figures in records:
+            whose = identity(domain, self._host)
+            leg.listed[whose["uuid"]] = whose
+            if figures is not None:
+                leg.answers[whose["uuid"]] = Answer(whose, figures, moment, self._source.bulk_call)
+        leg.is_listed = True
+
+    def _ask_each(self, leg: Leg, connection: libvirt.virConnect) -> None:
+        domains = []
+        for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            whose = identity(domain, self._host)
+            uuid = whose["uuid"]
+            leg.listed[uuid] = whose
+            if uuid not in leg.skip and (leg.only is None or uuid in leg.only):
+                domains.append((uuid, whose, domain))
+        leg.is_listed = True
+        for uuid, whose, domain in domains:
+            if leg.is_left:
+                break
+            leg.at = (uuid, time.monotonic())
+            try:
+                figures = self._source.one(connection, domain)
+            except libvirt.libvirtError as error:
+                if _is_vanished(error, connection):
+                    leg.gone.add(uuid)
+            except UnicodeDecodeError:  # the binding's, over the path of a disk: no figures
+                pass
+            else:
+                leg.note(uuid, whose, figures, self._source.call)
+
+
+def _is_vanished(error: libvirt.libvirtError, connection: libvirt.virConnect) -> bool:
+    """Tell a domain that is gone from one that did not answer; raise what is no matter of one domain."""
+    if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT or not connection.isAlive():
+        raise error
+    return error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN
+
+
+async def _watch(leg: Leg, call: asyncio.Future[Any], limits: dict[str, float], patience: float) -> str | None:
+    """Wait for a worker; return where it does not come on, None when it has ended."""
+    while True:
+        try:
+            await asyncio.wait({call}, timeout=patience / 4)
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        if call.done():
+            return None
+        where, since = leg.at
+        if time.monotonic() - since > limits.get(where, patience):
+            return where
