@@ -58,8 +58,9 @@ class PrivateBrokerJ(PrivateProcess):
 
     def _is_open(self) -> bool:
         """Say whether it has said that it is ready (its port is open a little before its virtual host is)."""
-        if b"BRK-1004" not in self._log.read_bytes()[self._said :]:
-            return False
+        with contextlib.suppress(OSError):
+            if b"BRK-1004" not in self._log.read_bytes()[self._said :]:
+                return False
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             return True
         return False

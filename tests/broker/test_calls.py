@@ -132,7 +132,7 @@ async def test_every_mistake_has_its_own_clear_error(  # noqa: PLR0913
     says: str,
 ) -> None:
     with pytest.raises(error, match=says):
-        await client.call(address, method, params)
+        await client.call(address, method, params, timeout=5)  # of any host all refusals are waited for
 
 
 async def test_nobody_listens_for_an_unknown_host(client: Client) -> None:
