@@ -1,8 +1,11 @@
 # What there is to do here; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-containers check bench faults catalogue coverage clean
+.PHONY: help install run test test-brokers test-containers check bench faults catalogue coverage conformance clean
 
 PYTHON := .venv/bin/python
+BROKER := rabbitmq
+JAVA := $(shell command -v java)
+NO_JAVA = echo "NOT RUN ON BROKER-J: there is no Java here (make test-brokers installs it)" >&2
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -14,9 +17,16 @@ run: ## the whole job, live: a broker, an agent, and what comes over the bus (UR
 	@[ -n "$$LIBVIRT_AMQP_BROKER_URL" ] || broker=broker; scripts/install agent $$broker
 	@exec $(PYTHON) scripts/demo.py $(URI)
 
-test: ## all tests, on libvirt's test driver, a real RabbitMQ and a real libvirtd with QEMU guests
-	@scripts/install agent broker qemu
-	@$(PYTHON) -m pytest $(PYTEST)
+test: ## all tests, on RabbitMQ and, where Java is, those with a broker on Broker-J too (BROKER=, BROKER_URL=, PYTEST=)
+	@scripts/install agent broker qemu proton $(if $(BROKER_URL),,$(if $(JAVA),brokerj))
+	@$(PYTHON) -m pytest --broker $(BROKER) $(or $(PYTEST),$(if $(BROKER_URL),tests/broker))
+	@$(if $(PYTEST)$(BROKER_URL),,$(if $(JAVA),$(PYTHON) -m pytest --broker brokerj tests/broker,$(NO_JAVA)))
+
+test-brokers: ## the tests with a broker on RabbitMQ 3, RabbitMQ 4 and Broker-J
+	@scripts/install agent broker proton brokerj rabbitmq4
+	@failed=; for kind in rabbitmq rabbitmq4 brokerj; do \
+	    $(PYTHON) -m pytest --broker $$kind tests/broker || failed="$$failed $$kind"; done; \
+	    [ -z "$$failed" ] || { echo "FAILED on:$$failed"; exit 1; }
 
 test-containers: ## the image and every profile of compose.yaml, run in containers (starts an engine if none runs: as root)
 	@scripts/test_containers $(PYTEST)
@@ -43,6 +53,10 @@ catalogue: ## extract libvirt's API anew from the installed libvirt-dev, and wri
 coverage: ## call every function and provoke every event, and write what came of it to docs/coverage.md and docs/events.md
 	@scripts/install agent broker qemu
 	@WRITE_COVERAGE=yes $(PYTHON) -m pytest tests/sweep/test_every_function.py tests/qemu/test_every_event.py
+
+conformance: ## run the tests of features on all three brokers, and write docs/conformance.md from what came out
+	@scripts/install agent broker proton brokerj rabbitmq4
+	@$(PYTHON) scripts/make_conformance.py
 
 clean: ## remove what `make install` made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

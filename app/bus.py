@@ -16,7 +16,8 @@ import structlog
 
 from app.outbox import Outbox
 from app.outgoing import Event
-from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, QueueHeld, keep_linked, open_link
+from libvirt_amqp.broker import BrokerUnavailable, Channel, Link, QueueHeld, keep_linked, open_link
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import CallError
 from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, Address, encode_word
 from libvirt_amqp.messages import CALL_CONTENT_TYPE, EVENT_CONTENT_TYPE, read_reply, request

@@ -18,7 +18,7 @@ from app.handlers.requests import parse, read
 from app.handlers.results import Encoder
 from app.handlers.rooms import FINDERS
 from libvirt_amqp import catalogue
-from libvirt_amqp.broker import Delivery
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.keys import RPC, Address
 from libvirt_amqp.messages import error_reply, request, result_reply
 

@@ -11,7 +11,6 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import aio_pika
@@ -23,6 +22,7 @@ from pamqp.commands import Basic
 
 from libvirt_amqp import exchanges, tls
 from libvirt_amqp.decoding import be_tolerant
+from libvirt_amqp.delivery import Delivery, delivery_of
 from libvirt_amqp.refusals import reason
 from libvirt_amqp.url import describe, parse_url
 from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties, deliver_directly
@@ -46,21 +46,6 @@ class QueueHeld(BrokerUnavailable):
     """The queue is exclusive to another connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One message as it came: `reply_to` is an address that this broker takes back as a queue's name."""
-
-    exchange: str
-    key: str
-    body: bytes
-    tag: int
-    redelivered: bool
-    reply_to: str | None
-    correlation_id: str | None
-    stream_offset: int | None = None
-    """Where it stands in a stream queue."""
-
-
 class Link:
     """An open connection.  `lost` is done, with the reason, as soon as it or one of its channels is gone."""
 
@@ -72,6 +57,7 @@ class Link:
         self.underlay = connection.transport.connection  # type: ignore[union-attr]
         properties = self.underlay.server_properties
         self.product = str(properties.get("product", "unknown"))
+        self.version = str(properties.get("version", "unknown"))
         self.is_qpid = "qpid" in self.product.lower()  # Broker-J says "Apache Qpid Broker-J Core"
         # Broker-J sends no table of capabilities, and aiormq needs one before it opens a channel.
         properties.setdefault("capabilities", {"publisher_confirms": True, "basic.nack": True})
@@ -81,6 +67,11 @@ class Link:
         if self.is_qpid:
             return str(int((time.time() + seconds) * 1000))
         return str(int(seconds * 1000))
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether a queue can be read from a moment on; Broker-J's that can be read again begin with their oldest."""
+        return not self.is_qpid
 
     async def channel(self, *, confirms: bool = False, pipelined: bool = False, prefetch: int = 0) -> "Channel":
         """Open a channel; losing it loses the link.  `pipelined`: confirms are for a ConfirmedOutlet."""
@@ -186,7 +177,7 @@ class Channel:
         async def unused(_message: DeliveredMessage) -> None:
             """Deliveries do not take this way (wire.py)."""
 
-        deliver_directly(self._underlay, lambda message: receive(_delivery(message)))
+        deliver_directly(self._underlay, lambda message: receive(delivery_of(message)))
         self._underlay.on_consumer_cancel_callbacks.add(lambda _: self.link.fail("the broker cancelled the consumer"))
         with _broker_errors():
             await self._underlay.basic_consume(queue, unused, no_ack=no_ack, arguments=arguments)
@@ -207,23 +198,6 @@ class Channel:
         except DeliveryError:  # Broker-J: a nack, then the return
             return False
         return isinstance(confirm, Basic.Ack)
-
-
-def _delivery(message: DeliveredMessage) -> Delivery:
-    method, properties = message.delivery, message.header.properties
-    reply_to = properties.reply_to
-    offset = (properties.headers or {}).get("x-stream-offset")
-    return Delivery(
-        exchange=getattr(method, "exchange", None) or "",
-        key=getattr(method, "routing_key", None) or "",
-        body=message.body,
-        tag=getattr(method, "delivery_tag", None) or 0,
-        redelivered=bool(getattr(method, "redelivered", False)),
-        # An AMQP 1.0 sender's address reaches us as direct:////NAME on Broker-J.
-        reply_to=reply_to.rpartition("/")[2] if reply_to and reply_to.startswith("direct:////") else reply_to,
-        correlation_id=properties.correlation_id,
-        stream_offset=offset if isinstance(offset, int) else None,
-    )
 
 
 @contextlib.contextmanager

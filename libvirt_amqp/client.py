@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, open_link
+from libvirt_amqp.broker import BrokerUnavailable, Channel, Link, open_link
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import DeadlinePassed, NoAnswer, Unroutable
 from libvirt_amqp.jobs import ENDED, READY, STARTS_A_JOB
 from libvirt_amqp.keys import ANY, RPC, Address, encode_word

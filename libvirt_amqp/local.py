@@ -50,9 +50,12 @@ def alive_directories(state: Path) -> Iterator[Path]:
 def ask_alive(environ: Mapping[str, str], seconds: float) -> dict[str, object]:
     """Ask the agent on this machine, without the broker, whether its loop turns.  Raises NotAlive."""
     tried = []
-    for directory in alive_directories(_chosen_directory(environ)):
+    chosen = _chosen_directory(environ)
+    for directory in alive_directories(chosen):
         path = directory / ALIVE_SOCKET
         try:
+            if directory != chosen and directory.stat().st_uid not in {os.getuid(), 0}:
+                raise PermissionError(0, "the folder is another user's, who could answer whatever he likes")
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(seconds)
                 connection.connect(str(path))

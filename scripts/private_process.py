@@ -147,6 +147,10 @@ class PrivateProcess:
             self._signal(signal.SIGKILL)
             self._process.wait(STOP_SECONDS)
         self._end(self._group)
+        # The kernel takes a process's memory, by which it is known here, before its files: the port closes after that.
+        end = time.monotonic() + STOP_SECONDS
+        while self._is_open() and time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
 
     def _end(self, find: Callable[[], list[int]], number: int = 0) -> None:
         """Wait until `find` finds no process; each gets the signal (0 is none) every time it is found."""

@@ -44,14 +44,18 @@ class PrivateRabbitMQ(PrivateProcess):
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl; returns its output."""
-        command: list[str | Path] = [BIN / "rabbitmqctl", *arguments]
+        command = self._in_root([BIN / "rabbitmqctl", *arguments])
         done: subprocess.CompletedProcess[str] = subprocess.run(
             command, env=self._environment(), check=True, capture_output=True, text=True
         )
         return done.stdout
 
     def _command(self) -> list[str | Path]:
-        return [BIN / "rabbitmq-server"]
+        return self._in_root([BIN / "rabbitmq-server"])
+
+    def _in_root(self, command: list[str | Path]) -> list[str | Path]:
+        """Return the command as it is started in the root that has the node's programs: here, this machine's."""
+        return command
 
     def _is_open(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):

@@ -8,8 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import conformance
 import pytest
-from private_rabbitmq import PrivateRabbitMQ
+from brokers import KINDS, NAMES, Broker, divide, kind_at, software_at
+from queues import delete_all
 
 from app.service import Agent, running
 from app.settings import Settings
@@ -22,14 +24,82 @@ TEST_UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
 """The domain that test:///default begins with."""
 
 
+LEFT_OUT = pytest.StashKey[dict[str, str]]()
+SOFTWARE = pytest.StashKey[str]()
+BROKER_KIND = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--broker", choices=KINDS, default="rabbitmq", help="the broker that is started for the tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Learn which broker it will be; that of BROKER_URL says so itself."""
+    config.stash[conformance.CELLS] = {}
+    url = os.environ.get("BROKER_URL")
+    try:
+        config.stash[BROKER_KIND] = kind_at(url) if url else config.getoption("--broker")
+    except BrokerUnavailable as error:
+        pytest.exit(f"BROKER_URL: {error}", returncode=1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this broker cannot have; nothing is left out without a word at the end."""
+    is_foreign = "BROKER_URL" in os.environ
+    kept, left = divide(items, config.stash[BROKER_KIND], is_foreign=is_foreign)
+    for item in items:
+        if item.nodeid in left:
+            conformance.left_out(config.stash[conformance.CELLS], item, left[item.nodeid])
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left])
+    items[:] = kept
+    config.stash[LEFT_OUT] = left
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    stash = item.config.stash
+    conformance.told(stash[conformance.CELLS], stash[BROKER_KIND], item, report)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    stash = session.config.stash
+    conformance.write(stash[conformance.CELLS], stash[BROKER_KIND], stash.get(SOFTWARE, "unknown"))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    terminalreporter.section(f"broker: {NAMES[config.stash[BROKER_KIND]]}", "-")
+    left = config.stash.get(LEFT_OUT, {})
+    for reason in sorted(set(left.values())):
+        tests = [test for test, why in left.items() if why == reason]
+        terminalreporter.line(f"LEFT OUT {len(tests)} {reason}")
+        for test in tests:
+            terminalreporter.line(f"    {test}")
+
+
 @pytest.fixture(scope="session")
-def broker_url() -> Iterator[str]:
-    """Yield the URL of a real broker: BROKER_URL's, or a private RabbitMQ."""
+def broker_kind(pytestconfig: pytest.Config) -> str:
+    return pytestconfig.stash[BROKER_KIND]
+
+
+@pytest.fixture(scope="session")
+def broker_url(broker_kind: str, pytestconfig: pytest.Config) -> Iterator[str]:
+    """Yield the URL of a real broker: BROKER_URL's, or that of a private one of the kind that --broker says."""
     if url := os.environ.get("BROKER_URL"):
         yield url
+        delete_all(url)
         return
-    with PrivateRabbitMQ() as broker:
+    with KINDS[broker_kind]() as broker:
+        pytestconfig.stash[SOFTWARE] = software_at(broker.url)
         yield broker.url
+
+
+@pytest.fixture
+def own_broker(broker_kind: str) -> Iterator[Broker]:
+    """Yield a broker that this test may kill, freeze, stop and alarm."""
+    with KINDS[broker_kind]() as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -8,9 +8,7 @@ from typing import Any
 from conftest import eventually
 from line import Line
 
-from libvirt_amqp.broker import open_link
 from libvirt_amqp.fleet import Event, Fleet, Item, Snapshot
-from libvirt_amqp.keys import EVENTS
 
 A, B = "aaaaaaaa-0000-0000-0000-000000000000", "bbbbbbbb-0000-0000-0000-000000000000"
 """Pools of hosts by hand."""
@@ -63,14 +61,3 @@ def cut(line: Line) -> None:
     for writer in line._writers:
         writer.transport.abort()
     line._writers.clear()
-
-
-async def declare(url: str, name: str, *keys: str, **arguments: Any) -> None:
-    """Declare a durable queue, as its user would."""
-    link = await open_link(url, "the user of the queue")
-    channel = await link.channel()
-    await channel.declare_exchange(EVENTS)
-    await channel._underlay.queue_declare(name, durable=True, arguments=arguments)
-    for key in keys:
-        await channel.bind(name, EVENTS, key)
-    await link.close()

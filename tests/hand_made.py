@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from libvirt_amqp.broker import Channel, Delivery, open_link
+from libvirt_amqp.broker import Channel, open_link
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import NotSupported
 from libvirt_amqp.keys import EVENTS, RPC, STATS, Address, encode_word
 from libvirt_amqp.messages import (
@@ -16,6 +18,7 @@ from libvirt_amqp.messages import (
     error_reply,
     result_reply,
     sequence,
+    timestamp,
 )
 from libvirt_amqp.wire import Properties
 
@@ -57,7 +60,7 @@ class HandMadeHost:
         previous = self._previous.get(address.subject)
         extensions = {"sequence": self.sequence} | ({"previous": previous} if previous else {})
         self._previous[address.subject] = self.sequence
-        moment = "2026-01-01T00:00:00Z"
+        moment = timestamp(datetime.now(UTC))
         body = cloud_event(address, kind, data, event_id=self.sequence, time=moment, extensions=extensions)
         if not is_lost:
             self.publish(address.key(*words), body)

@@ -7,7 +7,7 @@ import libvirt
 import structlog
 
 from app.handlers.calls import Call
-from libvirt_amqp.broker import Delivery
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import CallError, LibvirtFailed
 from libvirt_amqp.messages import error_reply, result_reply
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from app.handlers.requests import Request, call_id, is_request
 from app.hypervisor import Job
-from libvirt_amqp.broker import Delivery
 from libvirt_amqp.catalogue import Function
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import Busy, CallError
 
 CALLS_OF_ONE_CALLER = 500

@@ -23,8 +23,8 @@ from app.handlers.results import Encoder
 from app.handlers.rooms import STREAMS
 from app.handlers.streams import Streams
 from app.hypervisor import CALLS, PRIORITY, RESCUE, ConnectionDied, Hypervisor, Job, Work
-from libvirt_amqp.broker import Delivery
 from libvirt_amqp.catalogue import Catalogue, Function
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import (
     Aborted,
     Busy,

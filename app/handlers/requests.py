@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from libvirt_amqp.broker import Delivery
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import DeadlinePassed, InvalidParams, InvalidRequest, ParseError, TooLarge
 from libvirt_amqp.keys import ANY, RequestKey, decode_words, encode_word, parse_request_key
 from libvirt_amqp.messages import REQUEST_MEMBERS, parse_time, timestamp

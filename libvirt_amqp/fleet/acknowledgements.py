@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from libvirt_amqp.broker import Delivery
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.wire import Outlet
 
 FLUSH_SECONDS = 2.0

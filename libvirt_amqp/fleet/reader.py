@@ -10,14 +10,16 @@ from typing import Any
 
 import orjson
 
-from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, Link, keep_linked
+from libvirt_amqp.broker import BrokerUnavailable, Channel, Link, keep_linked
 from libvirt_amqp.client import Client
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import CallError, MethodNotFound, NoAnswer, NotSupported, Unroutable
 from libvirt_amqp.fleet.acknowledgements import Acknowledgements
 from libvirt_amqp.fleet.follower import Arrival, Follower, Rules
 from libvirt_amqp.fleet.items import Event, Item, Snapshot, State
 from libvirt_amqp.fleet.selection import Selection
 from libvirt_amqp.keys import EVENTS, STATS, Address, is_of
+from libvirt_amqp.messages import parse_time
 
 log = logging.getLogger("libvirt_amqp.fleet")
 
@@ -37,7 +39,9 @@ class Reader:
         self._selection = selection
         self._limit = limit
         self._queue = queue
+        self._start = start
         self._offset: datetime | int | None = start
+        self._skips = False
         self._ready: deque[tuple[Item, Follower, Arrival | None]] = deque()
         self._wake = asyncio.Event()
         self._followers: dict[str, Follower] = {}
@@ -109,7 +113,8 @@ class Reader:
         await self._consume(await link.channel(), {STATS: self._selection.heartbeat_keys})
         channel = await link.channel(prefetch=self._limit)
         acks = self._acknowledgements = Acknowledgements(channel.outlet)
-        arguments = None if self._offset is None else {"x-stream-offset": self._offset}
+        self._skips = not link.has_streams
+        arguments = {"x-stream-offset": self._offset} if self._offset is not None and link.has_streams else None
         await channel.consume(queue, lambda delivery: self._receive(delivery, acks), arguments=arguments)
 
     async def _consume(self, channel: Channel, bindings: dict[str, list[str]]) -> None:
@@ -160,7 +165,7 @@ class Reader:
             host = body["data"]["object"]["host"]
             if not is_of(delivery.key, host):
                 raise ValueError(f"its body is of host {host!r}")
-            if not self._selection.has_host(host):
+            if not self._selection.has_host(host) or (acks is not None and self._is_too_old(body)):
                 done()
             elif body["type"] == BEAT:
                 data = body["data"]
@@ -170,6 +175,10 @@ class Reader:
         except (ValueError, KeyError, TypeError) as error:
             log.error("%s is no event of an agent: %r", delivery.key, error)
             done()
+
+    def _is_too_old(self, body: dict[str, Any]) -> bool:
+        """Say whether an event is from before the replay, where the broker cannot begin with the first one of it."""
+        return self._skips and self._start is not None and parse_time(body["time"]) < self._start
 
     def _take(self, follower: Follower, arrival: Arrival) -> None:
         is_full = len(self._ready) >= self._limit or len(follower.held) >= self._limit

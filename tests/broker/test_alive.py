@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from conftest import eventually
 from private_rabbitmq import free_port
 from test_processes import COMMAND, Process
+
+from libvirt_amqp.local import NotAlive, ask_alive
 
 
 @pytest.fixture
@@ -83,3 +86,19 @@ async def test_without_a_place_for_its_state_it_is_found_elsewhere(
 async def test_a_local_ping_takes_no_host(tmp_path: Path) -> None:
     code, said = await ping(tmp_path, "--local", "p1")
     assert (code, "name no host" in said) == (2, True), said
+
+
+def test_another_users_folder_is_no_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place that is tried last is guessed, in a folder where everybody may write."""
+    somebody = 65534 if os.getuid() == 0 else os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: 4242)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    guessed = tmp_path / "libvirt-amqp-4242"
+    guessed.mkdir()
+    os.chown(guessed, somebody, -1)
+    with socket.socket(socket.AF_UNIX) as trap:
+        trap.bind(str(guessed / "alive.sock"))
+        trap.listen()
+        with pytest.raises(NotAlive, match="another user's"):
+            ask_alive({"LIBVIRT_AMQP_STATE_DIR": str(tmp_path / "nothing")}, 1)

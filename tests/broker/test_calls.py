@@ -132,7 +132,7 @@ async def test_every_mistake_has_its_own_clear_error(  # noqa: PLR0913
     says: str,
 ) -> None:
     with pytest.raises(error, match=says):
-        await client.call(address, method, params)
+        await client.call(address, method, params, timeout=5)  # of any host all refusals are waited for
 
 
 async def test_nobody_listens_for_an_unknown_host(client: Client) -> None:
@@ -140,6 +140,7 @@ async def test_nobody_listens_for_an_unknown_host(client: Client) -> None:
         await client.call(Address("nobody", "connect"), "virConnectGetHostname")
 
 
+@pytest.mark.feature("a call to any host is answered by the one that has the object")
 async def test_a_domain_is_found_on_any_host_and_others_keep_silent(client: Client, start_agent: Start) -> None:
     await start_agent("h2", uri="test:///default")
     defined = await client.call(Address("h2", "connect"), "virDomainDefineXML", {"xml": XML.format("only")})
@@ -169,6 +170,7 @@ async def test_an_idempotency_key_is_not_run_twice(client: Client) -> None:
         await client.call(CONNECT, "virDomainDefineXML", {"xml": XML.format("two")}, idempotency_key="k1")
 
 
+@pytest.mark.feature("two hundred calls at once are all answered")
 async def test_two_hundred_calls_of_mixed_classes_are_all_answered(client: Client) -> None:
     calls = [
         (CONNECT, "virConnectGetLibVersion"),
@@ -203,6 +205,7 @@ async def test_secrets_need_a_setting_of_their_own(client: Client, start_agent: 
     assert await client.call(Address("h4", "domain", (TEST_UUID,)), "virDomainGetXMLDesc", {"flags": 1})
 
 
+@pytest.mark.feature("a reply that is larger than a frame")
 async def test_discovery_describes_every_method(client: Client) -> None:
     document = await client.call(Address("h1", "agent"), "rpc.discover")
     assert {m["name"] for m in document["methods"]} >= set(load().served())

@@ -166,6 +166,7 @@ async def test_an_object_is_found_on_whichever_host_has_it(broker_url: str) -> N
     assert "can be found" in err
 
 
+@pytest.mark.feature("streams: a screenshot becomes a file")
 async def test_a_screenshot_becomes_a_file(broker_url: str, tmp_path: Path) -> None:
     code, _, err = await cli(broker_url, "screenshot", "h1", "test", str(tmp_path / "screen.png"))
     assert code == 0

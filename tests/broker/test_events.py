@@ -1,4 +1,5 @@
 import libvirt
+import pytest
 from conftest import TEST_UUID, Start, answering, hearing
 
 from libvirt_amqp.client import Client
@@ -8,6 +9,7 @@ CONNECT = Address("h1", "connect")
 TEST = Address("h1", "domain", (TEST_UUID,))
 
 
+@pytest.mark.feature("events arrive in order")
 async def test_lifecycle_arrives_in_order_as_cloudevents(broker_url: str, client: Client, start_agent: Start) -> None:
     await start_agent("h1")
     async with hearing(broker_url, "h1.#") as heard:
@@ -61,6 +63,7 @@ async def test_a_change_made_by_someone_else_is_announced_too(broker_url: str, s
     connection.close()
 
 
+@pytest.mark.feature("statistics and heartbeats come on a schedule")
 async def test_statistics_and_heartbeats_come_on_a_schedule(broker_url: str, start_agent: Start) -> None:
     await start_agent("h1")
     async with hearing(broker_url, "h1.#") as heard:

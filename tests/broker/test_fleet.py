@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually
-from followed import A, B, Followed, cut, declare, following
+from followed import A, B, Followed, cut, following
 from hand_made import HandMadeHost, hand_made
 from line import Line
+from queues import declare
 
 from libvirt_amqp.fleet import Event, Fleet, Missed, Snapshot
 from libvirt_amqp.keys import EVENTS
@@ -183,6 +184,7 @@ async def test_what_was_missed_while_the_connection_was_cut_is_told_with_numbers
         assert followed.table == {"m1": host.states}
 
 
+@pytest.mark.feature("a queue of one's own keeps what comes while nobody reads")
 async def test_a_queue_of_ones_own_keeps_what_comes_while_nobody_reads(broker_url: str, host: HandMadeHost) -> None:
     await declare(broker_url, "audit", "m1.#")
     async with following(broker_url, hosts=["m1"], queue="audit") as followed:
@@ -219,6 +221,7 @@ async def test_an_event_that_was_not_read_to_its_end_comes_again(broker_url: str
     assert again[1].happened == "started"
 
 
+@pytest.mark.feature("a cut connection to a queue of one's own neither loses nor repeats")
 async def test_a_cut_connection_to_a_queue_of_ones_own_neither_loses_nor_repeats(
     broker_url: str, host: HandMadeHost
 ) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import libvirt
 import orjson
+import pytest
+from brokers import Broker
 from conftest import TEST_UUID, Start, eventually
 from followed import Followed, cut, following
 from hand_made import hand_made
 from line import Line
-from private_rabbitmq import PrivateRabbitMQ
 
 from libvirt_amqp.client import Client
 from libvirt_amqp.fleet import Event, Missed, Snapshot
@@ -91,30 +92,30 @@ async def test_many_agents_are_followed_each_in_its_order(broker_url: str, clien
         assert followed.of(Missed) == []
 
 
-async def test_a_broker_that_is_killed_loses_nothing_that_is_not_told(start_agent: Start) -> None:
-    with PrivateRabbitMQ() as broker:
-        await start_agent("h1", broker_url=broker.url)
-        async with following(broker.url, hosts=["h1"]) as followed:
-            await followed.count(Snapshot, 1)
-            connection = libvirt.open("test:///default")
-            test = connection.lookupByName("test")
-            await asyncio.to_thread(broker.kill)
-            for _ in range(10):
-                test.suspend()
-                test.resume()
-            await asyncio.to_thread(broker.start)
-
-            async def caught_up() -> bool:
-                given = {event.sequence for event in followed.of(Event)}
-                told = sum(missed.count or 0 for missed in followed.of(Missed))
-                return len(given) + told == 20
-
-            await eventually(caught_up, 40)
+@pytest.mark.feature("a subscriber is told what a kill of the broker lost")
+async def test_a_broker_that_is_killed_loses_nothing_that_is_not_told(own_broker: Broker, start_agent: Start) -> None:
+    await start_agent("h1", broker_url=own_broker.url)
+    async with following(own_broker.url, hosts=["h1"]) as followed:
+        await followed.count(Snapshot, 1)
+        connection = libvirt.open("test:///default")
+        test = connection.lookupByName("test")
+        await asyncio.to_thread(own_broker.kill)
+        for _ in range(10):
             test.suspend()
             test.resume()
-            connection.close()
-            await eventually(lambda: followed.happened("h1")[-2:] == ["suspended", "resumed"])
-            assert {missed.reason for missed in followed.of(Missed)} <= {"outage"}
+        await asyncio.to_thread(own_broker.start)
+
+        async def caught_up() -> bool:
+            given = {event.sequence for event in followed.of(Event)}
+            told = sum(missed.count or 0 for missed in followed.of(Missed))
+            return len(given) + told == 20
+
+        await eventually(caught_up, 40)
+        test.suspend()
+        test.resume()
+        connection.close()
+        await eventually(lambda: followed.happened("h1")[-2:] == ["suspended", "resumed"])
+        assert {missed.reason for missed in followed.of(Missed)} <= {"outage"}
 
 
 class Guests:

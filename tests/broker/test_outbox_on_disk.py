@@ -9,13 +9,14 @@ import sqlite3
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import libvirt
 import pytest
+from brokers import Broker
 from conftest import Start, answering, eventually, hearing
 from namespaces import enter, unshare
 from private_rabbitmq import PrivateRabbitMQ
@@ -64,13 +65,6 @@ class Eventful:
             return None
 
 
-@pytest.fixture
-def own_broker() -> Iterator[PrivateRabbitMQ]:
-    """Yield a broker that this test may freeze, stop and alarm."""
-    with PrivateRabbitMQ() as broker:
-        yield broker
-
-
 def check_from(events: list[Message]) -> int:
     """Assert the same of a subscriber that came later than the first event."""
     ids = [message.body["id"] for message in events]
@@ -96,7 +90,7 @@ def check(events: list[Message]) -> int:
 
 
 async def test_what_was_written_before_a_kill_arrives_after_it_and_nothing_is_missing(
-    own_broker: PrivateRabbitMQ, tmp_path: Path
+    own_broker: Broker, tmp_path: Path
 ) -> None:
     chance = random.Random(5)
     async with hearing(own_broker.url, "k1.#") as heard:
@@ -131,7 +125,7 @@ def cause(count: int) -> None:
     connection.close()
 
 
-async def test_what_a_run_could_not_send_the_next_one_sends_first(own_broker: PrivateRabbitMQ, tmp_path: Path) -> None:
+async def test_what_a_run_could_not_send_the_next_one_sends_first(own_broker: Broker, tmp_path: Path) -> None:
     """And a stop without a broker does not wait for one."""
     first = Eventful(own_broker.url, tmp_path / "state")
     await answering(own_broker.url, "k1")
@@ -235,6 +229,8 @@ async def test_a_confirm_that_never_comes_is_no_loss(
         assert check(heard.events) >= 20
 
 
+@pytest.mark.feature("a memory alarm is waited for on the same connection")
+@pytest.mark.only("rabbitmq", "rabbitmq4", because="Broker-J has no alarm that it tells its clients of")
 async def test_a_memory_alarm_is_waited_for_on_the_same_connection(
     own_broker: PrivateRabbitMQ, start_agent: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +249,7 @@ async def test_a_memory_alarm_is_waited_for_on_the_same_connection(
         assert check_from(heard.events) == 0
 
 
+@pytest.mark.only("rabbitmq", "rabbitmq4", because="Broker-J has no alarm that it tells its clients of")
 async def test_a_stop_during_a_memory_alarm_is_quick_and_loses_nothing(
     own_broker: PrivateRabbitMQ, tmp_path: Path
 ) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import libvirt
 import pytest
+from brokers import Broker
 from conftest import TEST_UUID, Start, answering, eventually, hearing
-from private_rabbitmq import PrivateRabbitMQ, free_port
+from private_rabbitmq import free_port
 
 from app.bus import HostTaken
 from app.service import running
@@ -21,7 +22,8 @@ from app.settings import Settings
 from libvirt_amqp.cli.watch import REFUSED_WITHIN_SECONDS
 from libvirt_amqp.client import Client, connect
 from libvirt_amqp.errors import CallError, ResultUnknown
-from libvirt_amqp.keys import RPC, Address
+from libvirt_amqp.keys import EVENTS, RPC, Address
+from libvirt_amqp.messages import EVENT_CONTENT_TYPE, cloud_event
 from libvirt_amqp.wire import Properties
 
 COMMAND = Path(sys.executable).parent / "libvirt-amqp"
@@ -67,13 +69,6 @@ def spawn(tmp_path: Path, broker_url: str) -> Iterator[Any]:
         process.close()
 
 
-@pytest.fixture
-def own_broker() -> Iterator[PrivateRabbitMQ]:
-    """Yield a broker that this test may kill."""
-    with PrivateRabbitMQ() as broker:
-        yield broker
-
-
 async def test_sigterm_ends_the_agent_in_order(spawn: Any, broker_url: str) -> None:
     process = spawn()
     await answering(broker_url, "p1")
@@ -83,6 +78,7 @@ async def test_sigterm_ends_the_agent_in_order(spawn: Any, broker_url: str) -> N
         await heard.of_type("agent.stopping")
 
 
+@pytest.mark.feature("a second agent is told that the host is taken")
 async def test_a_second_agent_is_told_that_the_host_is_taken(spawn: Any, broker_url: str) -> None:
     spawn()
     await answering(broker_url, "p1")
@@ -155,25 +151,24 @@ async def test_the_password_is_in_no_log_line(spawn: Any) -> None:
     assert b"hunter2" not in process.log.read_bytes()
 
 
-async def test_the_agent_waits_for_a_broker_that_is_not_there_yet(tmp_path: Path) -> None:
-    broker = PrivateRabbitMQ()
-    process = Process(tmp_path, broker.url)
+async def test_the_agent_waits_for_a_broker_that_is_not_there_yet(own_broker: Broker, tmp_path: Path) -> None:
+    own_broker.stop()
+    process = Process(tmp_path, own_broker.url)
     try:
         await eventually(lambda: b"broker_unavailable" in process.log.read_bytes())
-        await asyncio.to_thread(broker.start)
-        await answering(broker.url, "p1", 20)
+        await asyncio.to_thread(own_broker.start)
+        await answering(own_broker.url, "p1", 20)
         assert process.log.read_bytes().count(b"broker_unavailable") <= 3, "once for each reason, not for each attempt"
     finally:
         process.close()
-        broker.close()
 
 
-async def test_watch_waits_for_a_broker_that_was_lost_before_anything_came(own_broker: PrivateRabbitMQ) -> None:
-    process = await asyncio.create_subprocess_exec(
-        COMMAND, "watch", "--broker", own_broker.url, stderr=asyncio.subprocess.PIPE
-    )
+async def test_watch_waits_for_a_broker_that_was_lost_before_anything_came(own_broker: Broker) -> None:
+    """It shows only refreshed pools, and of those none comes."""
+    command = (COMMAND, "watch", "--broker", own_broker.url, "--event", "refresh")
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     assert process.stderr is not None
-    await eventually(lambda: "libvirt.events" in own_broker.ctl("-q", "list_bindings", "source_name"))
+    await _somebody_listens(own_broker.url)
     async with asyncio.timeout(30):
         await asyncio.sleep(REFUSED_WITHIN_SECONDS)  # until then a loss counts as a refusal
         await asyncio.to_thread(own_broker.kill)
@@ -183,9 +178,22 @@ async def test_watch_waits_for_a_broker_that_was_lost_before_anything_came(own_b
         await process.wait()
 
 
+async def _somebody_listens(url: str) -> None:
+    address = Address("nobody", "agent")
+    body = cloud_event(
+        address, "agent.probe", {"object": address.identity()}, event_id="1", time="2026-01-01T00:00:00Z"
+    )
+    async with connect(url) as client:
+        channel = await client._link.channel(confirms=True)
+        await channel.declare_exchange(EVENTS)
+        key, properties = address.key("probe"), Properties(EVENT_CONTENT_TYPE)
+        await eventually(lambda: channel.publish_mandatory(EVENTS, key, body, properties))
+
+
+@pytest.mark.feature("what happens while the broker is stopped or killed arrives after")
 @pytest.mark.parametrize("how", ["kill", "stop"])
 async def test_what_happens_while_the_broker_is_away_arrives_after(
-    own_broker: PrivateRabbitMQ, start_agent: Start, how: str
+    own_broker: Broker, start_agent: Start, how: str
 ) -> None:
     """The subscriber's queue dies with the broker, so it listens again before the agent's next session."""
     agent = await start_agent("h1", broker_url=own_broker.url, heartbeat_interval=0.2)
@@ -204,9 +212,8 @@ async def test_what_happens_while_the_broker_is_away_arrives_after(
     assert agent._bus.outbox.lost_total == 0
 
 
-async def test_a_frozen_broker_is_noticed_and_the_agent_comes_back(
-    own_broker: PrivateRabbitMQ, start_agent: Start
-) -> None:
+@pytest.mark.feature("a frozen broker is noticed and the agent comes back")
+async def test_a_frozen_broker_is_noticed_and_the_agent_comes_back(own_broker: Broker, start_agent: Start) -> None:
     agent = await start_agent("h1", broker_url=f"{own_broker.url}?heartbeat=2")
     own_broker.freeze()
     try:

@@ -1,54 +1,66 @@
-"""docs/subscribing.md: a stream queue on the exchange keeps the last day, and is read again from any moment."""
+"""docs/subscribing.md: a queue on the exchange keeps the last day, and is read again from any moment.
+
+A stream queue on RabbitMQ; on Broker-J a ring that readers take nothing out of.
+"""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from conftest import TEST_UUID, Start, eventually
-from followed import A, cut, declare, following
+from followed import A, cut, following
 from hand_made import hand_made
 from line import Line
-from private_rabbitmq import PrivateRabbitMQ
+from queues import declare
 
 from libvirt_amqp.client import connect
 from libvirt_amqp.fleet import Event, Missed, Snapshot
 from libvirt_amqp.keys import Address
 
-STREAM = {"x-queue-type": "stream", "x-max-age": "1D", "x-stream-max-segment-size-bytes": 50_000_000}
+STREAMS: dict[str, dict[str, Any]] = {
+    "rabbitmq": {"x-queue-type": "stream", "x-max-age": "1D", "x-stream-max-segment-size-bytes": 50_000_000},
+    "brokerj": {
+        "qpid.ensure_nondestructive_consumers": True,
+        "qpid.policy_type": "RING",
+        "qpid.max_count": 1_000_000,
+    },
+}
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[PrivateRabbitMQ]:
-    """Yield a RabbitMQ, whatever BROKER_URL is: others have no stream queues; no plugin is enabled in it."""
-    with PrivateRabbitMQ() as broker:
-        yield broker
+@pytest.fixture
+def stream(broker_kind: str) -> dict[str, Any]:
+    """Return the arguments of a queue that can be read again."""
+    return STREAMS["brokerj" if broker_kind == "brokerj" else "rabbitmq"]
 
 
+@pytest.mark.feature("what nobody heard is replayed from a queue that keeps the last day")
 async def test_what_an_agent_published_while_nobody_listened_is_replayed(
-    broker: PrivateRabbitMQ, start_agent: Start
+    broker_url: str, stream: dict[str, Any], start_agent: Start, record_property: Callable[[str, object], None]
 ) -> None:
-    await declare(broker.url, "day", "#", **STREAM)
-    await start_agent("h1", broker_url=broker.url)
+    await declare(broker_url, "day", "#", **stream)
+    await start_agent("h1", broker_url=broker_url)
     domain = Address("h1", "domain", (TEST_UUID,))
-    async with connect(broker.url) as client:
+    async with connect(broker_url) as client:
         for _ in range(10):
             await client.call(domain, "virDomainSuspend")
             await client.call(domain, "virDomainResume")
     for _ in range(2):
-        async with following(broker.url, hosts=["h1"], queue="day", replay=DAY) as followed:
+        async with following(broker_url, hosts=["h1"], queue="day", replay=DAY) as followed:
             await eventually(lambda f=followed: len([e for e in f.of(Event) if e.type == "domain.lifecycle"]) == 20)
             assert followed.happened("h1")[:2] == ["started", "libvirt-found"]
             assert followed.happened("h1")[-2:] == ["suspended", "resumed"]
             assert followed.of(Missed) == []
+    record_property("cell", f"`{', '.join(f'{name}={value}' for name, value in stream.items())}`")
 
 
-async def test_a_replay_goes_on_with_what_comes(broker: PrivateRabbitMQ) -> None:
-    await declare(broker.url, "on", "m1.#", **STREAM)
-    async with hand_made(broker.url, "m1") as host:
+async def test_a_replay_goes_on_with_what_comes(broker_url: str, stream: dict[str, Any]) -> None:
+    await declare(broker_url, "on", "m1.#", **stream)
+    async with hand_made(broker_url, "m1") as host:
         host.change(A, active=True)
-        async with following(broker.url, queue="on", replay=DAY) as followed:
+        async with following(broker_url, queue="on", replay=DAY) as followed:
             await followed.count(Event, 1)
             host.change(A, active=False)
             await followed.count(Event, 2)
@@ -57,9 +69,9 @@ async def test_a_replay_goes_on_with_what_comes(broker: PrivateRabbitMQ) -> None
             assert followed.table == {"m1": host.states}
 
 
-async def test_a_cut_replay_goes_on_where_it_was(broker: PrivateRabbitMQ) -> None:
-    await declare(broker.url, "cut", "m2.#", **STREAM)
-    async with hand_made(broker.url, "m2") as host, Line(broker.url) as line:
+async def test_a_cut_replay_goes_on_where_it_was(broker_url: str, stream: dict[str, Any]) -> None:
+    await declare(broker_url, "cut", "m2.#", **stream)
+    async with hand_made(broker_url, "m2") as host, Line(broker_url) as line:
         for number in range(500):
             host.change(A, active=number % 2 == 0)
         async with following(line.url, hosts=["m2"], queue="cut", replay=DAY, limit=50) as followed:
@@ -71,15 +83,15 @@ async def test_a_cut_replay_goes_on_where_it_was(broker: PrivateRabbitMQ) -> Non
             assert followed.of(Missed) == []
 
 
-async def test_what_is_older_than_the_replay_does_not_come(broker: PrivateRabbitMQ) -> None:
-    await declare(broker.url, "old", "m3.#", **STREAM)
-    async with hand_made(broker.url, "m3") as host:
+async def test_what_is_older_than_the_replay_does_not_come(broker_url: str, stream: dict[str, Any]) -> None:
+    await declare(broker_url, "old", "m3.#", **stream)
+    async with hand_made(broker_url, "m3") as host:
         host.change(A, active=True)
-        async with following(broker.url, hosts=["m3"], queue="old", replay=DAY) as followed:
+        async with following(broker_url, hosts=["m3"], queue="old", replay=DAY) as followed:
             await followed.count(Event, 1)
         later = time.time() + 2  # the broker knows whole seconds
         await eventually(lambda: time.time() > later)
-        async with following(broker.url, hosts=["m3"], queue="old", replay=timedelta(seconds=1)) as followed:
+        async with following(broker_url, hosts=["m3"], queue="old", replay=timedelta(seconds=1)) as followed:
             await eventually(lambda: host.asked >= 2)
             host.change(A, active=False)
             await followed.count(Event, 1)

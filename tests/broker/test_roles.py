@@ -20,9 +20,10 @@ from yarl import URL
 from app.bus import HostTaken
 from app.service import Agent, running
 from app.settings import Settings
-from libvirt_amqp.broker import BrokerUnavailable, Channel, Delivery, open_link
+from libvirt_amqp.broker import BrokerUnavailable, Channel, open_link
 from libvirt_amqp.cli.watch import is_wanted
 from libvirt_amqp.client import Message, connect
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import NoAnswer
 from libvirt_amqp.fleet import Event, Snapshot
 from libvirt_amqp.keys import EVENTS, RPC, STATS, Address
@@ -39,6 +40,10 @@ PASSWORDS = {
     "recorder": "secret7",
 }
 REFUSED = "ACCESS_REFUSED"
+
+pytestmark = pytest.mark.only(
+    "rabbitmq", because="the roles are made by RabbitMQ's commands, on a RabbitMQ 3 of their own"
+)
 DOMAIN = Address("host1", "domain", (TEST_UUID,))
 BODY = Properties(EVENT_CONTENT_TYPE)
 

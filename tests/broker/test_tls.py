@@ -19,6 +19,8 @@ from libvirt_amqp.keys import Address
 
 COMMAND = Path(sys.executable).parent / "libvirt-amqp"
 
+pytestmark = pytest.mark.only("rabbitmq", because="TLS is configured on a RabbitMQ 3 of their own")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,7 +1,7 @@
 import pytest
 
 from app.handlers.requests import call_id, parse, read
-from libvirt_amqp.broker import Delivery
+from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import InvalidRequest, ParseError
 
 KEY = "h1.connect.virConnectGetType"
