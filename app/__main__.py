@@ -10,6 +10,7 @@ import structlog
 
 from app import logs, service
 from app.bus import HostTaken
+from app.notify import Notifier
 from app.settings import Settings, SettingsError, load
 
 EXIT_FAULT, EXIT_SETTINGS, EXIT_TAKEN = 1, 2, 3
@@ -37,10 +38,12 @@ async def _serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with service.running(settings) as agent:
+    async with Notifier() as notifier, service.running(settings) as agent:
+        notifier.watch(agent.sign_of_life)
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({stopped, agent.ended}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
+        notifier.stopping()
         if not agent.ended.done():
             return 0
         error = agent.ended.exception()

@@ -51,7 +51,7 @@ class Agent:
         if former := self._journal.former_sequence:  # kept more surely than the file of the state
             self._state.epoch = max(self._state.epoch, int(former.partition("-")[0]) + 1)
         self._hypervisor = Hypervisor(settings.uri, read_only=settings.access != "full")
-        self._alive = Alive(self._directory, self._sign_of_life)
+        self._alive = Alive(self._directory, self.sign_of_life)
         self._bus: Bus | None = None
         self._stream: Stream | None = None
         self._dispatcher: Dispatcher | None = None
@@ -188,8 +188,8 @@ class Agent:
         if self._stream is not None:
             self._stream.libvirt_lost(reason)
 
-    def _sign_of_life(self) -> dict[str, Any]:
-        """Return what `ping --local` shows."""
+    def sign_of_life(self) -> dict[str, Any]:
+        """Return what `ping --local` shows and systemd is told."""
         return {
             "host": self.host,
             "instance": self.instance,

@@ -18,8 +18,15 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     """Return systemd's STATE_DIRECTORY, else libvirt-amqp under XDG_STATE_HOME or ~/.local/state."""
     if directory := environ.get("STATE_DIRECTORY"):
         return Path(directory.split(":")[0])
-    home = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    home = environ.get("XDG_STATE_HOME") or str(_home() / ".local" / "state")
     return Path(home) / "libvirt-amqp"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and a user that passwd does not know: a container's
+        return Path("/")
 
 
 def host_name(environ: Mapping[str, str]) -> str | None:

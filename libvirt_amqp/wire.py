@@ -35,7 +35,7 @@ _LOOK_SECONDS = 0.005
 
 # Bits of the property flags, and their order on the wire (AMQP 0-9-1, section 1.8.1).
 _CONTENT_TYPE, _DELIVERY_MODE, _CORRELATION_ID, _REPLY_TO = 1 << 15, 1 << 12, 1 << 10, 1 << 9
-_EXPIRATION, _MESSAGE_ID, _TYPE = 1 << 8, 1 << 7, 1 << 5
+_EXPIRATION, _MESSAGE_ID, _TYPE, _USER_ID = 1 << 8, 1 << 7, 1 << 5, 1 << 4
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Properties:
     expiration: str | None = None
     message_id: str | None = None
     type: str | None = None
+    user_id: str | None = None
 
     @cached_property
     def encoded(self) -> bytes:
@@ -61,6 +62,7 @@ class Properties:
             (_EXPIRATION, self.expiration),
             (_MESSAGE_ID, self.message_id),
             (_TYPE, self.type),
+            (_USER_ID, self.user_id),
         ):
             if value is not None:
                 flags |= bit

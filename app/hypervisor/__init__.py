@@ -20,6 +20,8 @@ from libvirt_amqp.errors import CallError, LibvirtLost
 __all__ = [
     "CALLS",
     "HEAVY",
+    "MOST_CONNECTIONS",
+    "MOST_STUCK",
     "POLLING",
     "PRIORITY",
     "PROGRESS",
@@ -45,6 +47,10 @@ _SIZES = {CALLS: 8, PRIORITY: 2, RESCUE: 1, PROGRESS: 16, POLLING: 4, HEAVY: 8}
 
 A poller needs one, and one more for each guest that hangs; all of them stuck leave libvirtd 8 of its 20 workers.
 """
+MOST_CONNECTIONS = sum(_SIZES.values()) + 1
+"""One for events besides; every stream that is open has one more."""
+MOST_STUCK = _SIZES[POLLING] + _SIZES[HEAVY]
+"""How many of libvirtd's workers guests that hang may occupy, by being polled alone."""
 _BACKLOG = 1000
 _JOIN_SECONDS = 2.0
 

@@ -33,6 +33,11 @@ class DaemonClock:
         self._pid = next(_listeners(), None)
         self._clock = None if self._pid is None else _cpu_clock(self._pid)
 
+    @property
+    def pid(self) -> int | None:
+        """The daemon's process, as of the last `find`."""
+        return self._pid
+
     def read(self) -> float | None:
         """Return its seconds of CPU so far."""
         if self._clock is None:

@@ -9,13 +9,26 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from libvirt_amqp import __version__
 from libvirt_amqp.errors import CallError, NoAnswer, Unroutable
 from libvirt_amqp.url import DEFAULT_URL
 
 EXIT_ERROR, EXIT_BROKER, EXIT_NO_AGENT = 1, 3, 4
-_COMMANDS = ("serve", "watch", "call", "hosts", "ping", "console", "download", "upload", "screenshot", "schema")
+_COMMANDS = (
+    "serve",
+    "watch",
+    "call",
+    "hosts",
+    "ping",
+    "console",
+    "download",
+    "upload",
+    "screenshot",
+    "schema",
+    "doctor",
+)
 
 
 class Seconds(click.FloatRange):
@@ -46,6 +59,13 @@ def broker_option(**more: Any) -> Callable[[Any], Any]:
 
 
 broker_again = broker_option(help="The AMQP broker, as before the subcommand.")
+
+
+def hand_over_broker(context: click.Context) -> None:
+    """Let a `--broker` that was typed stand above the agent's settings: for commands that read those."""
+    above = [one for one in (context, context.parent) if one is not None]
+    if any(one.get_parameter_source("broker") is ParameterSource.COMMANDLINE for one in above):
+        os.environ["LIBVIRT_AMQP_BROKER_URL"] = context.obj
 
 
 class LazyGroup(click.Group):

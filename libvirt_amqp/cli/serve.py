@@ -1,13 +1,11 @@
 """`libvirt-amqp serve`: the agent itself."""
 
-import os
 import sys
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
-from libvirt_amqp.cli import broker_again
+from libvirt_amqp.cli import broker_again, hand_over_broker
 
 
 @click.command("serve")
@@ -28,7 +26,5 @@ def command(context: click.Context, config: Path | None) -> None:
     """
     from app.__main__ import main  # noqa: PLC0415 (the agent's imports are for the agent alone)
 
-    above = [one for one in (context, context.parent) if one is not None]
-    if any(one.get_parameter_source("broker") is ParameterSource.COMMANDLINE for one in above):
-        os.environ["LIBVIRT_AMQP_BROKER_URL"] = context.obj
+    hand_over_broker(context)
     sys.exit(main(config))

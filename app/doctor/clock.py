@@ -1,0 +1,72 @@
+"""Checks the clock: deadlines of calls are moments, so hosts and callers have to agree about the time.
+
+No broker tells the time over AMQP and libvirt has no call for it.  So: what the kernel says about its clock, and the
+heartbeats of the other hosts, each of which carries the time at which it was sent.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import struct
+from datetime import UTC, datetime
+from statistics import median
+
+from app.doctor.finding import Finding, advice, ok, unseen, wrong
+from libvirt_amqp.broker import BrokerUnavailable
+from libvirt_amqp.client import connect
+from libvirt_amqp.keys import STATS, encode_word
+from libvirt_amqp.messages import parse_time
+
+KERNEL, FLEET = "clock of this machine", "clock of other hosts"
+MOST_SECONDS = 2.0
+"""Above it a deadline of some seconds, as command lines set it, is missed or means nothing."""
+_MEND = "timedatectl set-ntp true   (or apt-get install chrony, with rtcsync in its configuration)"
+_UNSYNCHRONISED = 0x40
+_STATUS_AT = 5 * struct.calcsize("l")
+"""Of `status` in struct timex: modes (padded), offset, freq, maxerror, esterror come before."""
+
+
+def check_kernel() -> Finding:
+    """Ask the kernel whether somebody keeps its clock (adjtimex(2))."""
+    timex = ctypes.create_string_buffer(512)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.adjtimex(timex) < 0:
+        reason = os.strerror(ctypes.get_errno())
+        return unseen(KERNEL, f"the kernel does not tell here: {reason}", "timedatectl   (on the machine itself)")
+    status = struct.unpack_from("i", timex, _STATUS_AT)[0]
+    if status & _UNSYNCHRONISED:
+        return advice(KERNEL, "nobody has told the kernel that its clock is synchronised", _MEND)
+    return ok(KERNEL, "the kernel calls its clock synchronised")
+
+
+async def check_fleet(url: str, host: str, seconds: float) -> Finding:
+    """Listen for a heartbeat of each other host, and compare its time with ours."""
+    ahead: dict[str, float] = {}
+    try:
+        async with connect(url, "libvirt-amqp doctor") as client:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    async for message in client.subscribe({STATS: ["*.agent.heartbeat"]}):
+                        sender = str(message.body["source"])
+                        late = datetime.now(UTC) - parse_time(message.body["time"])
+                        ahead[sender] = min(late.total_seconds(), ahead.get(sender, float("inf")))
+    except BrokerUnavailable as error:
+        look = f"date +%s.%N; libvirt-amqp watch '*.agent.heartbeat'   (as a user who may read {STATS})"
+        return unseen(FLEET, f"the broker does not let an agent hear the others: {error}", look)
+    except (LookupError, TypeError, ValueError) as error:
+        return unseen(FLEET, f"a heartbeat could not be read: {error}")
+    ahead.pop(encode_word(host), None)
+    return judge(ahead, seconds)
+
+
+def judge(ahead: dict[str, float], seconds: float) -> Finding:
+    """Say what the differences mean: ours minus theirs, in seconds, for each other host."""
+    if not ahead:
+        return unseen(FLEET, f"no other host was heard within {seconds:g} s")
+    shown = ", ".join(f"{name} {difference:+.1f} s" for name, difference in sorted(ahead.items()))
+    middle = median(ahead.values())
+    if abs(middle) <= MOST_SECONDS:
+        return ok(FLEET, f"within {MOST_SECONDS:g} s of {len(ahead)} (the middle one differs by {middle:+.1f} s)")
+    blame = "this clock, or the other one," if len(ahead) == 1 else "this clock"
+    return wrong(FLEET, f"{blame} is wrong: this one minus the others' is {shown}", _MEND)

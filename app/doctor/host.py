@@ -1,0 +1,59 @@
+"""Checks the host's name: is one known, and who serves it."""
+
+import asyncio
+import os
+
+from app.doctor.ask import Answer
+from app.doctor.finding import Finding, ok, unseen, wrong
+from app.settings import Settings
+from libvirt_amqp.broker import BrokerUnavailable
+from libvirt_amqp.client import connect
+from libvirt_amqp.errors import CallError, NoAnswer, Unroutable
+from libvirt_amqp.keys import Address
+from libvirt_amqp.local import NotAlive, ask_alive, host_name
+
+NAME, SERVED = "host", "agent"
+_SECONDS = 3.0
+
+
+def check_name(settings: Settings, answers: tuple[Answer, ...]) -> tuple[Finding, str | None]:
+    """Find out the name as the agent does."""
+    if settings.host:
+        return ok(NAME, f"{settings.host} (HOST)"), settings.host
+    if kept := host_name(os.environ | {"LIBVIRT_AMQP_STATE_DIR": str(settings.state_path)}):
+        return ok(NAME, f"{kept} (kept in {settings.state_path})"), kept
+    if told := next((answer.hostname for answer in answers if answer.hostname), None):
+        return ok(NAME, f"{told} (libvirt's name of this machine)"), told
+    mend = "LIBVIRT_AMQP_HOST=NAME   (or libvirt, which knows one)"
+    return wrong(NAME, "no name is known: HOST is not set, none was kept, and libvirt cannot be asked", mend), None
+
+
+async def check_served(url: str, host: str, settings: Settings) -> Finding:
+    """Ask over the broker who serves the host, and on this machine who lives here."""
+    try:
+        async with connect(url, "libvirt-amqp doctor") as client:
+            answer = await client.call(Address(host, "agent"), "ping", timeout=_SECONDS)
+    except Unroutable:
+        return ok(SERVED, f"nobody serves {host}: it is free")
+    except NoAnswer:
+        mend = f"rabbitmqctl list_queues name owner_pid consumers | grep libvirt.rpc   (for {host})"
+        return wrong(SERVED, f"the queue of {host} is held by somebody who does not answer", mend)
+    except CallError as error:
+        return ok(SERVED, f"an agent serves {host}, and says: {error.message}")
+    except BrokerUnavailable as error:
+        return unseen(SERVED, f"the broker does not let us ask who serves {host}: {error}")
+    here = await asyncio.to_thread(_instance_here, settings)
+    if here == answer["instance"]:
+        return ok(SERVED, f"the agent of this machine serves {host} (instance {here})")
+    mend = (
+        f"LIBVIRT_AMQP_HOST=ANOTHER   (each agent needs a name of its own; or stop the other one, {answer['instance']})"
+    )
+    return wrong(SERVED, f"an agent that is not seen here serves {host}: one started here would end with 3", mend)
+
+
+def _instance_here(settings: Settings) -> str | None:
+    environ = os.environ | {"LIBVIRT_AMQP_STATE_DIR": str(settings.state_path)}
+    try:
+        return str(ask_alive(environ, _SECONDS).get("instance"))
+    except NotAlive:
+        return None
