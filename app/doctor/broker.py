@@ -32,8 +32,11 @@ async def check(url: str, permit: str) -> tuple[list[Finding], str | None]:
 
 
 def user(url: str) -> str:
-    """Return whom the broker takes us for by the URL; a client certificate may say otherwise."""
-    return parse_url(url).user or "guest"
+    """Return whom the broker takes us for: by the URL, or by a client certificate, whose name has to be filled in."""
+    target = parse_url(url)
+    if target.query.get("auth", "").lower() == "external":
+        return "NAME_IN_CERTIFICATE"
+    return target.user or "guest"
 
 
 def vhost(url: str) -> str:

@@ -122,11 +122,12 @@ async def test_what_is_wrong_with_tls_is_told_apart(tmp_path: Path) -> None:
         found = [(await examine(BROKER_URL=broker.url_of("host1"))).found["broker login"]]
         urls = (
             f"amqps://localhost:{broker.tls_port}/",
-            broker.url_of("host1").partition("&")[0].replace("external", "plain"),
+            f"amqps://localhost:{broker.tls_port}/?cafile={tmp_path}/ca.pem",
         )
         found += [(await examine(BROKER_URL=url)).found["broker login"] for url in urls]
     assert [one.status for one in found] == ["ok", "wrong", "wrong"], found
     assert ["cafile=" in (found[1].mend or ""), "certfile=" in (found[2].mend or "")] == [True, True], found
+    assert "NAME_IN_CERTIFICATE" in found[0].text
 
 
 @pytest.mark.parametrize(
