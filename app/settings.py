@@ -92,6 +92,11 @@ class Settings(BaseModel):
         parse_url(value.get_secret_value())
         return value
 
+    @field_validator("state_dir", mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("host")
     @classmethod
     def _is_a_name(cls, value: str | None) -> str | None:

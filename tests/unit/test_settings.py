@@ -127,3 +127,8 @@ def test_the_password_does_not_show() -> None:
     settings = load({"LIBVIRT_AMQP_BROKER_URL": "amqp://user:hunter2@broker/"})
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in str(settings)
+
+
+def test_an_empty_state_dir_is_none() -> None:
+    """As a container's environment may have it; it would be the folder in which the agent was started."""
+    assert load({"LIBVIRT_AMQP_STATE_DIR": ""}).state_dir is None
