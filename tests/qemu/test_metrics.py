@@ -51,12 +51,13 @@ async def test_a_frozen_libvirtd_delays_no_scrape(
     daemon.freeze()
     try:
         # Still connected, as keepalive has not noticed, and what was read is too old to be shown.
-        found = await scraped(port, lambda s: s.value("libvirt_domains") == 0)
+        found = await scraped(port, lambda s: s.value("libvirt_domain_timed_out", domain="shared") == 1)
+        assert found.value("libvirt_domain_info_virtual_cpus", domain="shared") is None
         assert found.value("libvirt_up") == 1
         assert found.value("libvirt_amqp_up") == 1
     finally:
         daemon.thaw()
-    await scraped(port, lambda s: s.value("libvirt_domains") == 1)
+    await scraped(port, lambda s: s.value("libvirt_domain_info_virtual_cpus", domain="shared"))
 
 
 async def test_the_figures_are_those_of_libvirt(
