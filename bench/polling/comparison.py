@@ -12,8 +12,11 @@ from measure import show
 from polling.cost import Cost, Meter, Missing, per_round
 from polling.pollers import Program, Rig
 
-WARM_ROUNDS = 2
-"""Threads started, caches warm, and what an agent does once when it comes to a host with thousands of domains."""
+WARM_ROUNDS = 3
+"""Threads started, caches warm, and what an agent does once when it comes to a host with thousands of domains.
+
+The second round may follow the first at once, and the agent compares libvirt's calls between them.
+"""
 FAILURES = (Missing, TimeoutError, OSError, RuntimeError, subprocess.SubprocessError, libvirt.libvirtError)
 AGENT, RESTING = "agent", "agent, no statistics"
 
