@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import conformance
+import libvirt
 import pytest
 from brokers import KINDS, NAMES, Broker, divide, kind_at, software_at
 from queues import delete_all
@@ -131,6 +132,14 @@ async def start_agent(broker_url: str, tmp_path: Path) -> AsyncIterator[Start]:
             return agent
 
         yield start
+
+
+@pytest.fixture
+def beside() -> Iterator[libvirt.virConnect]:
+    """Yield a connection past the agent; as long as it is open the test driver's objects stay, agent or not."""
+    connection = libvirt.open("test:///default")
+    yield connection
+    connection.close()
 
 
 async def answering(url: str, host: str, seconds: float = 15) -> dict[str, Any]:

@@ -66,14 +66,13 @@ async def test_an_amqp_1_0_reader_gets_every_event_and_sample_byte_by_byte(
 
 
 def _cause(count: int, domains: int) -> None:
-    connection = libvirt.open("test:///default")
-    for number in range(domains):
-        connection.createXML(XML.format(number))
-    domain = connection.lookupByName("test")
-    for _ in range(count):
-        domain.suspend()
-        domain.resume()
-    connection.close()
+    with libvirt.open("test:///default") as connection:
+        for number in range(domains):
+            connection.createXML(XML.format(number))
+        domain = connection.lookupByName("test")
+        for _ in range(count):
+            domain.suspend()
+            domain.resume()
 
 
 @pytest.mark.feature("AMQP 1.0: a caller is answered")

@@ -53,14 +53,14 @@ async def test_sequences_are_contiguous_over_all_classes(broker_url: str, client
         ]
 
 
-async def test_a_change_made_by_someone_else_is_announced_too(broker_url: str, start_agent: Start) -> None:
+async def test_a_change_made_by_someone_else_is_announced_too(
+    broker_url: str, start_agent: Start, beside: libvirt.virConnect
+) -> None:
     await start_agent("h1")
-    connection = libvirt.open("test:///default")
     async with hearing(broker_url, "h1.domain.#") as heard:
-        connection.lookupByName("test").suspend()
-        connection.lookupByName("test").resume()
+        beside.lookupByName("test").suspend()
+        beside.lookupByName("test").resume()
         await heard.of_type("domain.lifecycle", 2)
-    connection.close()
 
 
 @pytest.mark.feature("statistics and heartbeats come on a schedule")

@@ -93,12 +93,13 @@ async def test_many_agents_are_followed_each_in_its_order(broker_url: str, clien
 
 
 @pytest.mark.feature("a subscriber is told what a kill of the broker lost")
-async def test_a_broker_that_is_killed_loses_nothing_that_is_not_told(own_broker: Broker, start_agent: Start) -> None:
+async def test_a_broker_that_is_killed_loses_nothing_that_is_not_told(
+    own_broker: Broker, start_agent: Start, beside: libvirt.virConnect
+) -> None:
     await start_agent("h1", broker_url=own_broker.url)
     async with following(own_broker.url, hosts=["h1"]) as followed:
         await followed.count(Snapshot, 1)
-        connection = libvirt.open("test:///default")
-        test = connection.lookupByName("test")
+        test = beside.lookupByName("test")
         await asyncio.to_thread(own_broker.kill)
         for _ in range(10):
             test.suspend()
@@ -113,7 +114,6 @@ async def test_a_broker_that_is_killed_loses_nothing_that_is_not_told(own_broker
         await eventually(caught_up, 40)
         test.suspend()
         test.resume()
-        connection.close()
         await eventually(lambda: followed.happened("h1")[-2:] == ["suspended", "resumed"])
         assert {missed.reason for missed in followed.of(Missed)} <= {"outage"}
 
@@ -121,8 +121,8 @@ async def test_a_broker_that_is_killed_loses_nothing_that_is_not_told(own_broker
 class Guests:
     """Ten domains of the test driver that come and go."""
 
-    def __init__(self) -> None:
-        self._connection = libvirt.open("test:///default")
+    def __init__(self, connection: libvirt.virConnect) -> None:
+        self._connection = connection
         self._dice = random.Random(1)
         self._names = [f"guest{number}" for number in range(10)]
 
@@ -141,8 +141,8 @@ class Guests:
         else:
             self._dice.choice([domain.create, domain.undefine])()
 
-    def close(self) -> None:
-        """Leave the driver as it was: it is the whole process's."""
+    def leave(self) -> None:
+        """Destroy and undefine all."""
         for domain in self._domains().values():
             if domain.name() in self._names:
                 _ = domain.isActive() and domain.destroy()
@@ -167,11 +167,11 @@ def active_domains(followed: Followed) -> dict[str, bool]:
 
 
 async def test_whatever_happens_the_items_end_with_what_libvirt_says(
-    broker_url: str, start_agent: Start, tmp_path: Path
+    broker_url: str, start_agent: Start, tmp_path: Path, beside: libvirt.virConnect
 ) -> None:
     """Domains come and go in a burst while connections are cut and the agent is started again."""
     agent = await start_agent("h1", state_dir=tmp_path / "one")
-    guests = Guests()
+    guests = Guests(beside)
     async with Line(broker_url) as line, following(line.url, hosts=["h1"], limit=200) as followed:
         await followed.count(Snapshot, 1)
         for round_ in range(12):
@@ -181,6 +181,7 @@ async def test_whatever_happens_the_items_end_with_what_libvirt_says(
                 cut(line)
                 guests.change()
             if round_ == 8:
+                await eventually(lambda: guests.are(followed), 30)  # listens again, or an outage were all it tells
                 await agent.stop()
                 guests.change()
                 await start_agent("h1", state_dir=tmp_path / "one")
@@ -190,5 +191,5 @@ async def test_whatever_happens_the_items_end_with_what_libvirt_says(
         sequences = [event.sequence for event in followed.of(Event)]
         assert sequences == sorted(set(sequences))
         assert {missed.reason for missed in followed.of(Missed)} == {"outage", "agent-restart"}
-        guests.close()
+        guests.leave()
         await eventually(lambda: guests.are(followed), 30)

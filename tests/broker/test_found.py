@@ -2,7 +2,6 @@ import asyncio
 import random
 import threading
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import libvirt
@@ -16,14 +15,6 @@ from libvirt_amqp.keys import Address
 
 AGENT = Address("h1", "agent")
 XML = "<domain type='test'><name>{0}</name><uuid>{1}</uuid><memory>65536</memory><os><type>hvm</type></os></domain>"
-
-
-@pytest.fixture
-def beside() -> Iterator[libvirt.virConnect]:
-    """Yield a connection past the agent; as long as it is open the test driver's objects stay, agent or not."""
-    connection = libvirt.open("test:///default")
-    yield connection
-    connection.close()
 
 
 @pytest.fixture

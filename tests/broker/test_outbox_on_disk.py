@@ -117,12 +117,11 @@ async def test_what_was_written_before_a_kill_arrives_after_it_and_nothing_is_mi
 
 def cause(count: int) -> None:
     """Have the test driver of this process announce events."""
-    connection = libvirt.open("test:///default")
-    domain = connection.lookupByName("test")
-    for _ in range(count // 2):
-        domain.suspend()
-        domain.resume()
-    connection.close()
+    with libvirt.open("test:///default") as connection:
+        domain = connection.lookupByName("test")
+        for _ in range(count // 2):
+            domain.suspend()
+            domain.resume()
 
 
 async def test_what_a_run_could_not_send_the_next_one_sends_first(own_broker: Broker, tmp_path: Path) -> None:

@@ -193,17 +193,15 @@ async def _somebody_listens(url: str) -> None:
 @pytest.mark.feature("what happens while the broker is stopped or killed arrives after")
 @pytest.mark.parametrize("how", ["kill", "stop"])
 async def test_what_happens_while_the_broker_is_away_arrives_after(
-    own_broker: Broker, start_agent: Start, how: str
+    own_broker: Broker, start_agent: Start, beside: libvirt.virConnect, how: str
 ) -> None:
     """The subscriber's queue dies with the broker, so it listens again before the agent's next session."""
     agent = await start_agent("h1", broker_url=own_broker.url, heartbeat_interval=0.2)
     await asyncio.to_thread(getattr(own_broker, how))
     await eventually(lambda: not agent._bus.linked.is_set())
-    connection = libvirt.open("test:///default")
     for _ in range(20):
-        connection.lookupByName("test").suspend()
-        connection.lookupByName("test").resume()
-    connection.close()
+        beside.lookupByName("test").suspend()
+        beside.lookupByName("test").resume()
     await eventually(lambda: len(agent._bus.outbox) == 40)
     start = asyncio.create_task(asyncio.to_thread(own_broker.start))
     await answering(own_broker.url, "h1", 30)
