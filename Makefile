@@ -1,6 +1,6 @@
 # What there is to do here; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-brokers test-containers check bench faults catalogue coverage conformance clean
+.PHONY: help install run test test-brokers test-modular test-containers check bench faults catalogue coverage conformance clean
 
 PYTHON := .venv/bin/python
 BROKER := rabbitmq
@@ -27,6 +27,10 @@ test-brokers: ## the tests with a broker on RabbitMQ 3, RabbitMQ 4 and Broker-J
 	@failed=; for kind in rabbitmq rabbitmq4 brokerj; do \
 	    $(PYTHON) -m pytest --broker $$kind tests/broker || failed="$$failed $$kind"; done; \
 	    [ -z "$$failed" ] || { echo "FAILED on:$$failed"; exit 1; }
+
+test-modular: ## the tests beside libvirt's modular daemons, which Debian 12 has only as source (the first time: 6 minutes)
+	@scripts/install agent broker qemu modular
+	@$(PYTHON) -m pytest tests/modular
 
 test-containers: ## the image and every profile of compose.yaml, run in containers (starts an engine if none runs: as root)
 	@scripts/test_containers $(PYTEST)

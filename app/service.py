@@ -21,7 +21,7 @@ from app.handlers.access import Access
 from app.handlers.calling import newer_functions
 from app.handlers.dispatcher import Dispatcher
 from app.handlers.repeats import Repeats
-from app.hypervisor import ConnectionDied, Facts, Hypervisor
+from app.hypervisor import ConnectionDied, Facts, Hypervisor, Loss
 from app.journal import Journal
 from app.metrics.exporter import Exporter
 from app.outbox import Outbox
@@ -181,12 +181,12 @@ class Agent:
         if self._stream is not None:
             self._stream.libvirt_found({"versions": versions(self._hypervisor)})
 
-    def _on_libvirt_lost(self, reason: str) -> None:
-        log.warning("libvirt_lost", reason=reason)
-        if self._dispatcher is not None:
-            self._dispatcher.streams.abort_all(LibvirtLost(f"libvirt was lost: {reason}"))
+    def _on_libvirt_lost(self, loss: Loss) -> None:
+        log.warning("libvirt_lost", reason=loss.reason)
+        if self._dispatcher is not None and not loss.is_partial:
+            self._dispatcher.streams.abort_all(LibvirtLost(f"libvirt was lost: {loss.reason}"))
         if self._stream is not None:
-            self._stream.libvirt_lost(reason)
+            self._stream.libvirt_lost(loss.reason, loss.since)
 
     def sign_of_life(self) -> dict[str, Any]:
         """Return what `ping --local` shows and systemd is told."""

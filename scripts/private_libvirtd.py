@@ -38,6 +38,8 @@ class PrivateLibvirtd(PrivateProcess):
 
     def __init__(self, cache: Path | None = None) -> None:
         super().__init__()
+        self.home = self._path
+        """Where its socket, its data and its configuration are."""
         self.cache = cache or self._path / "cache"
         self.socket = self._path / "run" / "libvirt" / "libvirt-sock"
         self._write_configuration()
@@ -73,11 +75,11 @@ class PrivateLibvirtd(PrivateProcess):
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
-            "HOME": str(self._path),
-            "XDG_RUNTIME_DIR": str(self._path / "run"),
-            "XDG_CONFIG_HOME": str(self._path / "config"),
+            "HOME": str(self.home),
+            "XDG_RUNTIME_DIR": str(self.home / "run"),
+            "XDG_CONFIG_HOME": str(self.home / "config"),
             "XDG_CACHE_HOME": str(self.cache),
-            "XDG_DATA_HOME": str(self._path / "data"),
+            "XDG_DATA_HOME": str(self.home / "data"),
         }
 
     def _is_open(self) -> bool:

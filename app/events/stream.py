@@ -157,11 +157,11 @@ class Stream:
             self._ledger.unheard(None)
         self._is_restart = False
 
-    def libvirt_lost(self, reason: str) -> None:
-        """Tell that libvirt is away, or was not there at the start."""
+    def libvirt_lost(self, reason: str, since: datetime) -> None:
+        """Tell that libvirt is away, or was not there at the start; `since` when events may have been missed."""
         self._comparison.lost()
         if self._ledger.unheard_since is None:
-            self._ledger.unheard(datetime.now(UTC))
+            self._ledger.unheard(since)
         self.announce("libvirt-lost", {"reason": reason})
 
     def tell_lost(self, lost: Lost) -> None:

@@ -14,7 +14,7 @@ from app.hypervisor.daemon import DaemonClock
 from app.hypervisor.event_loop import after_events, quiet
 from app.hypervisor.identities import identity, is_object, text
 from app.hypervisor.lanes import ConnectionDied, Job, Lane, Work
-from app.hypervisor.watch import Watch
+from app.hypervisor.watch import Loss, Watch
 from libvirt_amqp.errors import CallError, LibvirtLost
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Facts",
     "Hypervisor",
     "Job",
+    "Loss",
     "Work",
     "after_events",
     "identity",
@@ -61,6 +62,8 @@ class Hypervisor:
     def __init__(self, uri: str | None, *, read_only: bool) -> None:
         event_loop.start()
         self.uri, self._read_only = uri, read_only
+        self._generation = 0
+        """Of connections: those of a former one are made anew."""
         self._lanes = {name: Lane(name, size, _BACKLOG, self._connect) for name, size in _SIZES.items()}
         self._watch: Watch | None = None
         self.facts: Facts | None = None
@@ -68,7 +71,7 @@ class Hypervisor:
         """Since when libvirt is connected, or not."""
 
     def _connect(self) -> Connection:
-        return Connection(self.uri, read_only=self._read_only)
+        return Connection(self.uri, read_only=self._read_only, generation=lambda: self._generation)
 
     @property
     def connected(self) -> bool:
@@ -80,13 +83,13 @@ class Hypervisor:
         register: Callable[[libvirt.virConnect], Callable[[], None]],
         look: Callable[[libvirt.virConnect, Callable[[float], bool]], None],
         found: Callable[[Facts], None],
-        lost: Callable[[str], None],
+        lost: Callable[[Loss], None],
     ) -> None:
         """Keep a connection for events, for ever.
 
         `register` runs in a thread of its own on every new connection and returns what undoes it; so does
-        `look` then, with what waits some seconds and says whether the connection was lost; `found` and `lost` (with the
-        reason) run on the loop.  `lost` is also called, once, when libvirt is not there at the start.
+        `look` then, with what waits some seconds and says whether the connection was lost; `found` and `lost` run on
+        the loop.  `lost` is also called, once, when libvirt is not there at the start.
         """
         loop = asyncio.get_running_loop()
 
@@ -94,10 +97,13 @@ class Hypervisor:
             self.facts, self.since = facts, datetime.now(UTC)
             found(facts)
 
-        def on_lost(reason: str) -> None:
+        def on_lost(loss: Loss) -> None:
             self.since = datetime.now(UTC)
-            lost(reason)
-            self.refuse_waiting(LibvirtLost(f"libvirt was lost: {reason}"))
+            lost(loss)
+            if loss.is_partial:
+                self._generation += 1
+            else:
+                self.refuse_waiting(LibvirtLost(f"libvirt was lost: {loss.reason}"))
 
         def on_learned(facts: Facts) -> None:
             self.facts = facts

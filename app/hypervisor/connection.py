@@ -6,6 +6,7 @@ connection belongs to the thread that opened it and is never shared.
 
 import contextlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,9 +47,12 @@ class Facts:
 class Connection:
     """Used by one thread only, except for `lost`, which libvirt's event thread sets."""
 
-    def __init__(self, uri: str | None, *, read_only: bool) -> None:
+    def __init__(self, uri: str | None, *, read_only: bool, generation: Callable[[], int] = lambda: 0) -> None:
+        """When `generation` returns another number, `open` makes a new connection."""
         self._uri = uri
         self._read_only = read_only
+        self._generation = generation
+        self._made_in = 0
         self._handle: libvirt.virConnect | None = None
         self.lost = threading.Event()
         self.reason = ""
@@ -57,9 +61,11 @@ class Connection:
 
     def open(self) -> libvirt.virConnect:
         """Return the live connection, a new one if need be.  Raises LibvirtLost when libvirt cannot be reached."""
-        if self._handle is not None and not self.lost.is_set():
+        generation = self._generation()
+        if self._handle is not None and not self.lost.is_set() and generation == self._made_in:
             return self._handle
         self.close()
+        self._made_in = generation
         try:
             handle = libvirt.openReadOnly(self._uri) if self._read_only else libvirt.open(self._uri)
         except libvirt.libvirtError as error:

@@ -2,21 +2,35 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from datetime import UTC, datetime
+from typing import NamedTuple, TypeVar
 
 import libvirt
 
 from app.hypervisor.connection import Connection, Facts, hypervisor_version
+from app.hypervisor.secondary import Change, Secondaries
 from libvirt_amqp.errors import LibvirtLost
 
 T = TypeVar("T")
 
-_LOOK_SECONDS = 1.0
-"""How often a driver without a close callback is asked whether it is alive; answered locally."""
+_LOOK_SECONDS = 0.5
+"""How often a driver without a close callback is asked whether it is alive (answered locally), and how often it is seen
+which of the daemons behind the daemon are to be asked."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 0.8
 """Between attempts to open: so that the events are registered again within a second of libvirt's return."""
+
+
+class Loss(NamedTuple):
+    """The connection is lost, or is given up."""
+
+    reason: str
+    since: datetime
+    """From when on events may not have been heard."""
+    is_partial: bool = False
+    """It was a daemon behind the daemon: the connection was sound, and a new one follows at once."""
 
 
 class Watch:
@@ -33,7 +47,7 @@ class Watch:
         look: Callable[[libvirt.virConnect, Callable[[float], bool]], None],
         loop: asyncio.AbstractEventLoop,
         found: Callable[[Facts], None],
-        lost: Callable[[str], None],
+        lost: Callable[[Loss], None],
         learned: Callable[[Facts], None],
     ) -> None:
         self._connection = connection
@@ -43,6 +57,9 @@ class Watch:
         self._found = found
         self._lost = lost
         self._learned = learned
+        self._secondaries = Secondaries()
+        self._handle: libvirt.virConnect | None = None
+        self._change: Change | None = None
         self._stopping = threading.Event()
         self.connected = False
         self._thread = threading.Thread(target=self._run, name="libvirt-watch", daemon=True)
@@ -66,17 +83,18 @@ class Watch:
                 self._connection.close()
                 if not told:
                     told = True
-                    self._tell(self._lost, str(error))
+                    self._tell(self._lost, Loss(str(error), datetime.now(UTC)))
                 self._stopping.wait(delay)
                 delay = min(delay * 2, _LONGEST_DELAY)
                 continue
             delay, told = _FIRST_DELAY, True
-            self._wait_for_loss()
+            while not self._is_lost(_LOOK_SECONDS):
+                pass
             self.connected = False
-            reason = self._connection.reason or "closed"
             if not self._stopping.is_set():
-                self._tell(self._lost, reason)
+                self._tell(self._lost, self._loss())
             deregister()
+            self._change = self._handle = None
             self._connection.close()
 
     def _open(self) -> Callable[[], None]:
@@ -84,19 +102,33 @@ class Watch:
 
         Everything is asked of the one handle: a second `open` could return another one, without the registrations.
         """
-        handle = self._connection.open()
+        self._handle = handle = self._connection.open()
         facts = self._connection.facts(handle)
+        if not facts.is_in_process:
+            self._secondaries.begin(handle)
         deregister = self._register(handle)
         self.connected = True
         self._tell(self._found, facts)
-        self._look(handle, self._connection.lost.wait)
+        self._look(handle, self._is_lost)
         self._tell(self._learned, replace(facts, hypervisor_version=hypervisor_version(handle)))
         return deregister
 
-    def _wait_for_loss(self) -> None:
-        while not self._stopping.is_set() and not self._connection.lost.wait(_LOOK_SECONDS):
-            if self._connection.is_dead():
-                return
+    def _is_lost(self, seconds: float) -> bool:
+        """Wait so long, less if the connection is lost or to be given up meanwhile; say whether it is."""
+        end = time.monotonic() + seconds
+        while not self._connection.lost.wait(max(0.0, min(_LOOK_SECONDS, end - time.monotonic()))):
+            if self._change is None and self._handle is not None and not self._connection.is_dead():
+                self._change = self._secondaries.look(self._handle)
+            if self._change is not None:
+                return True
+            if time.monotonic() >= end:
+                break
+        return self._connection.lost.is_set()
+
+    def _loss(self) -> Loss:
+        if self._change is None or self._connection.lost.is_set():
+            return Loss(self._connection.reason or "closed", datetime.now(UTC))
+        return Loss(self._change.reason, self._change.since, is_partial=True)
 
     def _tell(self, report: Callable[[T], None], what: T) -> None:
         if not self._loop.is_closed():

@@ -1,5 +1,6 @@
 """The stream of a host's events: their numbers, and what each knows of the one before."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -41,7 +42,7 @@ async def test_an_event_that_cannot_be_encoded_leaves_no_hole_and_no_gap_in_prev
 
 async def test_nothing_is_published_after_the_news_that_the_agent_stops(stream: Stream, published: Published) -> None:
     stream.close({"instance": "x"})
-    stream.libvirt_lost("eof")
+    stream.libvirt_lost("eof", datetime.now(UTC))
     stream.libvirt_found({})
     assert [body["type"] for body in published.bodies] == ["org.libvirt.agent.stopping"]
     assert stream.sequence == published.bodies[-1]["sequence"]
