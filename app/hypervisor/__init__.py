@@ -26,6 +26,7 @@ __all__ = [
     "PRIORITY",
     "PROGRESS",
     "RESCUE",
+    "TRIAL",
     "Connection",
     "ConnectionDied",
     "DaemonClock",
@@ -42,15 +43,15 @@ __all__ = [
 ]
 
 CALLS, PRIORITY, RESCUE, PROGRESS = "calls", "priority", "rescue", "progress"
-POLLING, HEAVY = "polling", "heavy"
-_SIZES = {CALLS: 8, PRIORITY: 2, RESCUE: 1, PROGRESS: 16, POLLING: 4, HEAVY: 8}
+POLLING, HEAVY, TRIAL = "polling", "heavy", "trial"
+_SIZES = {CALLS: 8, PRIORITY: 2, RESCUE: 1, PROGRESS: 16, POLLING: 4, HEAVY: 8, TRIAL: 1}
 """Threads, each with a connection of its own, made when they are needed.
 
-A poller needs one, and one more for each guest that hangs; all of them stuck leave libvirtd 8 of its 20 workers.
+A poller needs one, and one more for each guest that hangs; all of them stuck leave libvirtd 7 of its 20 workers.
 """
 MOST_CONNECTIONS = sum(_SIZES.values()) + 1
 """One for events besides; every stream that is open has one more."""
-MOST_STUCK = _SIZES[POLLING] + _SIZES[HEAVY]
+MOST_STUCK = _SIZES[POLLING] + _SIZES[HEAVY] + _SIZES[TRIAL]
 """How many of libvirtd's workers guests that hang may occupy, by being polled alone."""
 _BACKLOG = 1000
 _JOIN_SECONDS = 2.0

@@ -131,7 +131,21 @@ class Lane:
         now = time.monotonic()
         late = [job for job in self._open_jobs if job.deadline is not None and job.deadline < now]
         self._end([job for job in late if job.claim()], DeadlinePassed("the deadline passed before the call started"))
+        if self._queue.qsize() > self._backlog:
+            self._forget_ended()
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _forget_ended(self) -> None:
+        """Take jobs that have ended out of the queue: where every worker is stuck, nobody else does."""
+        queued = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                queued.append(self._queue.get_nowait())
+        waiting = [job for job in queued if job is None or not job.started]
+        for job in waiting:
+            self._queue.put(job)
+        with self._lock:
+            self._spare += len(queued) - len(waiting)
 
     def _end(self, jobs: list[Job], error: CallError) -> None:
         for job in jobs:

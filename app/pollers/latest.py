@@ -35,6 +35,8 @@ class Latest:
         """`full_every`: publish what has not changed only every so many seconds; None: always."""
         self._full_every = full_every
         self._full_at: float | None = None
+        self._active: dict[str, Identity] = {}
+        """As last listed."""
         self._known: dict[str, Answer] = {}
         self._published: dict[str, Figures] = {}
         self.stale = 0
@@ -42,21 +44,18 @@ class Latest:
 
     def take(self, done: Round) -> list[Told]:
         """Return what there is to tell after a round: who has answered, and who has not."""
-        self._known |= done.answers
         if done.is_listed:
-            active = done.listed.keys() - done.gone
-            self._known = {uuid: answer for uuid, answer in self._known.items() if uuid in active}
-            unread = done.unread
-        else:
-            unread = self._known.keys() - done.answers.keys()
+            self._active = {uuid: whose for uuid, whose in done.listed.items() if uuid not in done.gone}
+        self._known = {uuid: a for uuid, a in (self._known | done.answers).items() if uuid in self._active}
+        unread = self._active.keys() - done.answers.keys()
         self.stale = len(unread)
         told = [Told(*answer) for answer in done.answers.values()]
-        return told + [self._old(uuid, done) for uuid in sorted(unread)]
+        return told + [self._old(uuid) for uuid in sorted(unread)]
 
-    def _old(self, uuid: str, done: Round) -> Told:
+    def _old(self, uuid: str) -> Told:
         answer = self._known.get(uuid)
         if answer is None:
-            return Told(done.listed[uuid], {}, time.time_ns(), "", is_stale=True)
+            return Told(self._active[uuid], {}, time.time_ns(), "", is_stale=True)
         return Told(*answer, is_stale=True)
 
     def changed(self, told: list[Told]) -> tuple[list[Told], bool]:

@@ -14,7 +14,7 @@ from typing import Any
 import libvirt
 import structlog
 
-from app.hypervisor import HEAVY, POLLING, ConnectionDied, DaemonClock, Hypervisor
+from app.hypervisor import HEAVY, POLLING, TRIAL, ConnectionDied, DaemonClock, Hypervisor
 from app.pollers import groups
 from app.pollers.figures import Five
 from app.pollers.latest import Latest
@@ -156,9 +156,9 @@ class Polling:
             self._show("connect.info", data)
 
     async def _try_both(self) -> None:
-        """Compare the calls on a lane where a guest that hangs holds up no round of the five figures."""
+        """Compare the calls on a lane of its own: a guest that hangs holds up no round there."""
         try:
-            found: Trial | None = await self._hypervisor.call(partial(compare, clock=self._clock), HEAVY)
+            found: Trial | None = await self._hypervisor.call(partial(compare, clock=self._clock), TRIAL)
         except (LibvirtLost, ConnectionDied, Busy, libvirt.libvirtError) as error:
             log.info("calls_not_compared", reason=str(error))
             return

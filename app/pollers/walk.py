@@ -56,8 +56,6 @@ class Leg:
     """What one worker does of a round: written in its thread, read on the loop.  It keeps nothing of libvirt's."""
 
     skip: set[str]
-    only: set[str] | None
-    """None: every domain that is not to be skipped."""
     at: tuple[str, float] = (NO_DOMAIN, 0.0)
     """Where it is, and since when by time.monotonic()."""
     is_left: bool = False
@@ -124,8 +122,8 @@ class Walk:
         self._source = source
         self._stuck: set[Leg] = set()
         """Workers that were left and have not come back."""
-        self._answered: set[str] = set()
-        """Who answered in the last round."""
+        self._hung: set[str] = set()
+        """Who did not answer when last asked."""
 
     def call_of(self, *, is_bulk: bool) -> str:
         """Return the name of the function that is asked."""
@@ -149,9 +147,9 @@ class Walk:
         """
         done = Round()
         while not self.is_hung:
-            skip = {*done.answers, *done.gone, *self._hanging()}
             is_last = len(self._stuck) == self._hypervisor.size(self._lane) - 1
-            leg = Leg(skip, self._answered if is_last else None)
+            hung = self._hung if is_last else set()
+            leg = Leg({*done.answers, *done.gone, *self._hanging(), *hung})
             leg.reach(NO_DOMAIN)
             work = partial(self._go, leg, at_once > 0)
             call = asyncio.ensure_future(self._hypervisor.call(work, self._lane))
@@ -163,17 +161,21 @@ class Walk:
             done.left.add(where)
             self._leave(leg, call, where)
             at_once = 0 if where == AT_ONCE else at_once
-        self._answered = set(done.answers)
+        self._hung -= done.answers.keys()
+        if done.is_listed:
+            self._hung &= done.listed.keys()
         return done
 
     def _leave(self, leg: Leg, call: asyncio.Future[Any], where: str) -> None:
         leg.is_left = True
         self._stuck.add(leg)
+        self._hung.add(where)
         name = leg.listed.get(where, {}).get("name")
         log.warning("no_answer", lane=self._lane, domain=name, uuid=where or None, stuck=len(self._stuck))
 
         def came_back(call: asyncio.Future[Any]) -> None:
             self._stuck.discard(leg)
+            self._hung -= leg.answers.keys()
             if not call.cancelled():
                 call.exception()  # whatever it was: nobody waits for it any more
             log.info("answered_at_last", lane=self._lane, domain=name, uuid=where or None, stuck=len(self._stuck))
@@ -210,7 +212,7 @@ class Walk:
             whose = identity(domain, self._host)
             uuid = whose["uuid"]
             leg.listed[uuid] = whose
-            if uuid not in leg.skip and (leg.only is None or uuid in leg.only):
+            if uuid not in leg.skip:
                 domains.append((uuid, whose, domain))
         leg.is_listed = True
         for begin in range(0, len(domains), QUIETLY):

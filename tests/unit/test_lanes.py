@@ -3,6 +3,7 @@
 import gc
 import queue
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -53,6 +54,29 @@ async def test_whoever_breaks_over_a_refused_job_takes_nothing_from_the_others(l
     lane.submit(Job(lambda _: None, breaks))
     lane.refuse_waiting(Busy("the test says"))
     await eventually(lambda: ended and lane.open_jobs == 0)
+
+
+async def test_jobs_that_ended_while_every_worker_was_stuck_do_not_pile_up(lane: Lane) -> None:
+    release, ended = threading.Event(), 0
+
+    def done(_job: Job) -> None:
+        nonlocal ended
+        ended += 1
+
+    for _ in range(2):
+        lane.submit(Job(lambda _: release.wait(20), done))
+    try:
+        for turn in range(3):
+            for _ in range(90):
+                lane.submit(Job(lambda _: None, done, time.monotonic()))
+            await eventually(lambda turn=turn: ended == 90 * (turn + 1))
+        await eventually(lambda: lane._queue.qsize() <= 100)
+        late: list[Job] = []
+        lane.submit(Job(lambda _: "still works", late.append))
+    finally:
+        release.set()
+    await eventually(lambda: late and late[0].result == "still works")
+    await eventually(lambda: lane._spare == 2)
 
 
 def refused(domains: list[weakref.ref[Any]]) -> Callable[[Any], None]:

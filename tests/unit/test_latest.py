@@ -58,6 +58,13 @@ def test_all_that_is_known_is_old_when_libvirt_does_not_even_list() -> None:
     assert [one.is_stale for one in latest.take(Round())] == [True, True]
 
 
+def test_who_never_answered_is_told_as_long_as_libvirt_does_not_list() -> None:
+    latest = Latest(None)
+    latest.take(round_of(answer("a"), unread=("b",)))
+    assert [(one.object["uuid"], one.is_stale) for one in latest.take(Round())] == [("a", True), ("b", True)]
+    assert latest.stale == 2
+
+
 def test_who_has_vanished_is_not_old_but_gone() -> None:
     latest = Latest(None)
     latest.take(round_of(answer("a"), answer("b"), answer("c")))

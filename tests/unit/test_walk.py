@@ -10,7 +10,7 @@ import pytest
 from conftest import eventually
 from structlog.testing import capture_logs
 
-from app.hypervisor import HEAVY, POLLING, DaemonClock, Hypervisor, identity
+from app.hypervisor import POLLING, TRIAL, DaemonClock, Hypervisor, identity
 from app.pollers.figures import Five
 from app.pollers.trial import compare
 from app.pollers.walk import Source, Walk
@@ -18,6 +18,7 @@ from libvirt_amqp import catalogue
 
 NAMES = [f"walked-{number}" for number in range(6)]
 FIVE = Five(catalogue.load())
+XML = "<domain type='test'><name>{}</name><uuid>{}</uuid><memory>1024</memory><os><type>hvm</type></os></domain>"
 
 
 @pytest.fixture
@@ -31,10 +32,9 @@ async def hypervisor() -> AsyncIterator[Hypervisor]:
 def domains(hypervisor: Hypervisor) -> Iterator[dict[str, str]]:
     """Yield name -> uuid of running domains."""
     connection = libvirt.open(hypervisor.uri)
-    xml = "<domain type='test'><name>{}</name><uuid>{}</uuid><memory>1024</memory><os><type>hvm</type></os></domain>"
     uuids = {name: str(uuid.uuid4()) for name in NAMES}
     for name, its in uuids.items():
-        connection.createXML(xml.format(name, its))
+        connection.createXML(XML.format(name, its))
     yield uuids
     for domain in connection.listAllDomains():
         if domain.name() in NAMES:
@@ -91,7 +91,7 @@ async def test_one_that_hangs_is_not_asked_again_until_its_call_has_come_back(
     assert domains[NAMES[2]] in done.answers
 
 
-async def test_the_last_worker_asks_only_who_answered_before(hypervisor: Hypervisor, domains: dict[str, str]) -> None:
+async def test_the_last_worker_asks_nobody_who_did_not_answer(hypervisor: Hypervisor, domains: dict[str, str]) -> None:
     hanging = Hanging()
     walk = Walk(hypervisor, "h1", POLLING, hanging.source())
     await walk.round(0.2, 10)
@@ -107,12 +107,10 @@ async def test_the_last_worker_asks_only_who_answered_before(hypervisor: Hypervi
         hanging.release.set()
 
 
-async def test_when_all_workers_are_stuck_nobody_waits_for_them(
-    hypervisor: Hypervisor, domains: dict[str, str]
-) -> None:
+@pytest.mark.usefixtures("domains")
+async def test_when_all_workers_are_stuck_nobody_waits_for_them(hypervisor: Hypervisor) -> None:
     hanging = Hanging(*NAMES)
     walk = Walk(hypervisor, "h1", POLLING, hanging.source())
-    walk._answered = set(domains.values())
     try:
         await walk.round(0.2, 10)
         assert walk.is_hung
@@ -121,6 +119,45 @@ async def test_when_all_workers_are_stuck_nobody_waits_for_them(
         hanging.release.set()
     await eventually(lambda: not walk._stuck)
     assert (await walk.round(0.2, 10)).unread == set()
+
+
+async def test_when_one_of_all_workers_comes_back_everybody_else_is_read_again(
+    hypervisor: Hypervisor, domains: dict[str, str]
+) -> None:
+    first, others = Hanging(NAMES[0]), Hanging(*NAMES[1:4])
+    source = others.source()
+
+    def one(connection: libvirt.virConnect, domain: libvirt.virDomain) -> Any:
+        return (first if domain.name() in first.names else others).source().one(connection, domain)
+
+    walk = Walk(hypervisor, "h1", POLLING, source._replace(one=one))
+    try:
+        await walk.round(0.2, 10)
+        assert walk.is_hung
+        await walk.round(0.2, 10)
+        first.release.set()
+        await eventually(lambda: not walk.is_hung)
+        for _ in range(2):
+            done = await walk.round(0.2, 10)
+            assert done.unread == {domains[name] for name in NAMES[1:4]}
+    finally:
+        first.release.set()
+        others.release.set()
+
+
+@pytest.mark.usefixtures("domains")
+async def test_one_that_has_just_appeared_is_asked_by_the_last_worker_too(hypervisor: Hypervisor) -> None:
+    hanging = Hanging(*NAMES[:3])
+    walk = Walk(hypervisor, "h1", POLLING, hanging.source())
+    try:
+        await walk.round(0.2, 10)
+        connection = libvirt.open(hypervisor.uri)
+        new = connection.createXML(XML.format("walked-new", uuid.uuid4()))
+        done = await walk.round(0.2, 10)
+        new.destroy()
+        assert "walked-new" in {answer.object["name"] for answer in done.answers.values()}
+    finally:
+        hanging.release.set()
 
 
 async def test_a_bulk_call_that_hangs_is_given_up_for_one_by_one_in_the_same_round(
@@ -165,7 +202,7 @@ async def test_one_that_vanishes_in_the_middle_of_a_round_is_no_gap_and_no_line(
 async def test_a_driver_without_the_bulk_groups_is_asked_one_by_one(
     hypervisor: Hypervisor, domains: dict[str, str]
 ) -> None:
-    found = await hypervisor.call(compare_without_daemon, HEAVY)
+    found = await hypervisor.call(compare_without_daemon, TRIAL)
     assert (found.domains > 0, found.bulk, found.is_for_bulk) == (True, None, False)
     assert domains
 
