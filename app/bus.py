@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import structlog
@@ -68,6 +68,8 @@ class Bus:
         self._receive = receive
         self._host = ""
         self._session: Session | None = None
+        self._sent_on: ConfirmedOutlet | None = None
+        """Where what is unconfirmed was sent: confirms count that come after the session, until the next one begins."""
         self._was_linked = False
         self._told = ""
         self._unsent: deque[tuple[str, str | None, bytes]] = deque(maxlen=UNSENT_REPLIES)
@@ -114,11 +116,12 @@ class Bus:
 
     async def stop_requests(self) -> None:
         """Let the broker return new requests to their senders from now on; one that is blocked would not hear it."""
-        if self._session is None or await self._session.link.is_blocked():
+        session = self._session
+        if session is None or await session.link.is_blocked():
             return
         with contextlib.suppress(BrokerUnavailable):
             for key in self._bindings():
-                await self._session.requests.unbind(self._queue(), RPC, key)
+                await session.requests.unbind(self._queue(), RPC, key)
 
     async def flush(self) -> None:
         """Wait until every event is confirmed and every reply is with the socket, or the broker is gone.
@@ -151,6 +154,8 @@ class Bus:
             await requests.bind(self._queue(), RPC, key)
         if not isinstance(events.outlet, ConfirmedOutlet):
             raise TypeError("the events' channel is not in confirm mode")
+        self.outbox.rewind()
+        self._sent_on = events.outlet
         self._session = Session(link, requests, requests.outlet, events.outlet)
         try:
             self._begin(link)
@@ -159,7 +164,6 @@ class Bus:
         finally:
             self._session = None
             self.linked.clear()
-            self.outbox.rewind()
         raise BrokerUnavailable(f"{describe(self._url)}: connection lost: {reason}")
 
     def _begin(self, link: Link) -> None:
@@ -237,9 +241,12 @@ class Bus:
             return
         while self.outbox.waiting and session.events.unconfirmed < WINDOW:
             event = self.outbox.next()
-            session.events.publish_confirmed(EVENTS, event.key, event.body, EVENT_PROPERTIES, self._on_confirm)
+            done = partial(self._on_confirm, session.events)
+            session.events.publish_confirmed(EVENTS, event.key, event.body, EVENT_PROPERTIES, done)
 
-    def _on_confirm(self, taken: bool) -> None:  # noqa: FBT001 (the shape of wire.Confirmed)
+    def _on_confirm(self, sent_on: ConfirmedOutlet, taken: bool) -> None:  # noqa: FBT001 (the shape of wire.Confirmed)
+        if sent_on is not self._sent_on:
+            return  # it has been sent again
         self._confirmed_at = time.monotonic()
         self.outbox.confirm()
         if taken:

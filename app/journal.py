@@ -26,20 +26,26 @@ from app.outgoing import Lost, Placed
 log = structlog.get_logger()
 
 FILE = "outbox.sqlite"
+HOST_ROW = "host"
 PAGE = 1000
 FORGET_SECONDS = 0.1
 ALIVE_SECONDS = 5.0
-MARGIN_SECONDS = 0.1
-"""What was heard so long ago has been handed over, also when a turn of the loop took a while."""
+"""So often it is written, where nothing else is, up to when everything was heard."""
 RETRY_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
+READS = 30
+"""So often, RETRY_SECONDS apart, it is tried to read what is there, before it is given up."""
 CONSEQUENCE = f"events are in memory only; tried again every {RETRY_SECONDS:.0f} s"
 
 
 class Journal:
-    """One file in `directory`.  `run` is a name that no other process has."""
+    """One file in `directory`.  `run` is a name that no other process has.
 
-    def __init__(self, directory: Path, run: str) -> None:
+    The events are of one host: a file of another one than `host` is set aside, for they could not be sent as ours.
+    """
+
+    def __init__(self, directory: Path, run: str, host: str | None = None) -> None:
+        self._host = host
         self.path = directory / FILE
         self.kept: dict[str, bytes] = {}
         """Rows as the last run left them."""
@@ -63,21 +69,26 @@ class Journal:
         self._handed: list[Batch] = []
         self._wanted: int | None = None
         self._is_due = self._is_closing = False
-        self._is_begun = False
+        self._noted_at = time.monotonic()
         self._file: JournalFile | None = None
         self._known: tuple[int, int, str | None] | None = None
         self._batch = Batch()
         self._generation = 0
         self._is_announced = True
         self._retry_at = 0.0
+        self._unread = 0
+        """Reads that failed, one after the other."""
         self._begin()
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
-        self._tick()
+
+    def belongs_to(self, host: str) -> None:
+        """Remember whose events these are."""
+        self._host = host
+        self.keep(HOST_ROW, host.encode())
 
     def append(self, placed: Placed) -> None:
         """Write an event, unless the file does not work: come again at `Owner.opened`."""
-        self._is_begun = True
         if self.works:
             self._todo.events.append(placed)
         self._todo.sequence = placed.event.sequence
@@ -94,6 +105,15 @@ class Journal:
         self._todo.kept[subject] = row
         self._touch()
 
+    def heard_until(self, moment: float) -> None:
+        """Remember up to when everything was heard that libvirt announced, in seconds since 1970.
+
+        What was heard before stands in this batch or a former one.
+        """
+        self._todo.alive = moment
+        if time.monotonic() - self._noted_at >= ALIVE_SECONDS:
+            self._touch()
+
     def note_lost(self, lost: Lost | None) -> None:
         """Remember what was lost until it is told; None: it is."""
         self._todo.lost = Lost(**vars(lost)) if lost else None
@@ -106,28 +126,23 @@ class Journal:
 
     async def close(self) -> None:
         """Write what there is and let go of the file."""
-        self._is_closing = True
-        self._hand_over()
+        self._hand_over(is_last=True)
         await asyncio.to_thread(self._thread.join, CLOSE_SECONDS)
 
     def _touch(self) -> None:
         if self._later is None:
             self._later = self._loop.call_later(FORGET_SECONDS, self._hand_over)
 
-    def _tick(self) -> None:
-        if not self._is_closing:
-            self._touch()
-            self._loop.call_later(ALIVE_SECONDS, self._tick)
-
-    def _hand_over(self, wanted: int | None = None) -> None:
+    def _hand_over(self, wanted: int | None = None, *, is_last: bool = False) -> None:
         for handle in (self._soon, self._later):
             if handle is not None:
                 handle.cancel()
         self._soon = self._later = None
         batch, self._todo = self._todo, Batch(generation=self._todo.generation)
-        if self._is_begun:  # before the first event, which begins the run, the time since the last one is not told
-            batch.alive = time.time() - MARGIN_SECONDS
+        if batch.alive is not None:
+            self._noted_at = time.monotonic()
         with self._condition:
+            self._is_closing = self._is_closing or is_last
             self._handed.append(batch)
             self._wanted = self._wanted if wanted is None else wanted
             self._is_due = True
@@ -152,6 +167,8 @@ class Journal:
         if not left.is_ours:
             self.adopt(left.highest + 1)
             self.on_renewed()
+            if self._host is not None:
+                self.belongs_to(self._host)
         if self.owner is not None:
             self.owner.opened(left)
         self._hand_over()
@@ -163,7 +180,7 @@ class Journal:
     def _begin(self) -> None:
         """On the loop still; everything from here on is the thread's."""
         try:
-            file = self._open()
+            file = self._open_ours()
             self.kept = file.kept()
             _, self.former_sequence, alive, lost = file.state()
             self.former_alive = datetime.fromtimestamp(alive, UTC) if alive is not None else None
@@ -173,6 +190,17 @@ class Journal:
             self._todo.adopt = 0
         except Exception as error:  # noqa: BLE001 (whatever it is, the agent goes on without)
             self._fail(error)
+
+    def _open_ours(self) -> JournalFile:
+        file = self._open()
+        whose = file.kept().get(HOST_ROW)
+        if self._host is None or whose is None or whose == self._host.encode():
+            return file
+        count = file.left().events
+        self._close_file()
+        aside = str(set_aside(self.path, "of-another-host"))
+        log.error("outbox_of_another_host", host=self._host, file=aside, whose=whose.decode(), events=count)
+        return self._open()
 
     def _open(self) -> JournalFile:
         try:
@@ -272,17 +300,17 @@ class Journal:
         self._post(self._on_opened, self._generation, left._replace(is_ours=is_ours))
 
     def _read(self, after: int) -> None:
-        """Read a page; once more from a file opened anew, since nobody else has what is in it."""
-        page: list[Placed] | None = None
-        for is_last in (False, True):
-            try:
-                page = (self._file or self._open()).read(after, PAGE)
-                break
-            except Exception as error:  # noqa: BLE001 (as in _attempt)
-                if is_last or is_broken(error):
-                    self._fail(error)
-                    break
-                self._close_file()
+        """Read a page; what fails is tried again later, from a file opened anew: nobody else has what is in it."""
+        try:
+            page = (self._file or self._open()).read(after, PAGE)
+        except Exception as error:  # noqa: BLE001 (as in _attempt)
+            self._unread += 1
+            is_over = is_broken(error) or self._unread >= READS
+            self._close_file()
+            self._fail(error)
+            self._tell(lambda owner: owner.page(None) if is_over else owner.unreadable())
+            return
+        self._unread = 0
         self._tell(lambda owner: owner.page(page))
 
     def _tell(self, say: Callable[[Owner], None]) -> None:

@@ -59,7 +59,10 @@ class Owner(Protocol):
         """The file does not work: nothing that was appended gets there before `opened`."""
 
     def page(self, events: list[Placed] | None) -> None:
-        """What was asked for; None: it cannot be read."""
+        """What was asked for; None: it can never be read."""
+
+    def unreadable(self) -> None:
+        """What was asked for cannot be read for now: it is to be asked for again when the file is `opened`."""
 
     def opened(self, left: Left) -> None:
         """The file works again."""
@@ -107,9 +110,9 @@ def is_broken(error: Exception) -> bool:
     return isinstance(error, sqlite3.DatabaseError) and code is not None and code & 0xFF in _BROKEN
 
 
-def set_aside(path: Path) -> Path:
-    """Move a file that is beyond use out of the way and return where; the one before it is replaced."""
-    new = path.with_name(path.name + ".broken")
+def set_aside(path: Path, why: str = "broken") -> Path:
+    """Move a file that is of no use out of the way and return where; the one before it is replaced."""
+    new = path.with_name(f"{path.name}.{why}")
     path.replace(new)
     for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):

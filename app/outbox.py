@@ -23,6 +23,8 @@ OUTBOX_LIMIT = 100_000
 """Events in memory when the disk does not take them."""
 LATE_SECONDS = 2.0
 """After so long without any progress the disk hangs, and nobody waits for it any more."""
+OVERFULL = 2.0
+"""From so many times the bound on the agent's own news is dropped too: an agent that is started again and again."""
 ROOM = 0.9
 """A loss is told when no more than this part of the bound is used: else its news would be followed by the next one."""
 
@@ -42,6 +44,7 @@ class Outbox:
         self._next = left.highest + 1
         self._read_up_to = 0
         self._is_reading = False
+        self._is_unreadable = False
         self._loop = asyncio.get_running_loop()
         self._look: asyncio.Handle | None = None
         self._is_late = False
@@ -50,8 +53,8 @@ class Outbox:
         self.lost_total = 0
         self.on_ready: Callable[[], None] = lambda: None
         """Called when there is something to send again."""
-        self.on_lost: Callable[[Lost], None] | None = None
-        """Called with what was lost, when there is room to tell it."""
+        self.on_lost: Callable[[Lost], bool] | None = None
+        """Called with what was lost, when there is room to tell it; says whether it was told."""
         journal.owner = self
         self._refill()
 
@@ -77,7 +80,7 @@ class Outbox:
         self._tail.append(placed)
         if self._look is None:
             self._look = self._loop.call_later(LATE_SECONDS, self._look_at_tail, placed)
-        if not event.is_news:
+        if not event.is_news or self._is_over(OVERFULL):
             self._make_room()
         self._refill()
 
@@ -99,13 +102,22 @@ class Outbox:
         self.waiting.extendleft(reversed(self.unconfirmed))
         self.unconfirmed.clear()
 
+    def forget_epoch(self, epoch: int) -> None:
+        """Drop what was given a number in an epoch and was not sent: it is nobody's news."""
+        for part in (self.waiting, self._tail):
+            for placed in [placed for placed in part if placed.event.sequence.startswith(f"{epoch:010d}-")]:
+                part.remove(placed)
+                self._forget(placed)
+
     def tell_lost(self) -> None:
         """Tell what was lost since the last time, if there is room for it."""
         if self.lost is None or self.on_lost is None or self._is_over(ROOM):
             return
         lost, self.lost = self.lost, None
-        self.on_lost(lost)
-        self._journal.note_lost(self.lost)
+        if self.on_lost(lost):
+            self._journal.note_lost(self.lost)
+        else:
+            self.lost = lost  # the next run tells it
 
     # What the journal says.
 
@@ -130,6 +142,10 @@ class Outbox:
         self._refill()
         self.on_ready()
 
+    def unreadable(self) -> None:
+        """Wait for `opened`: what is only on disk cannot be read for now."""
+        self._is_reading, self._is_unreadable = False, True
+
     def page(self, events: list[Placed] | None) -> None:
         """Take what was read back."""
         self._is_reading = False
@@ -146,6 +162,7 @@ class Outbox:
 
     def opened(self, left: Left) -> None:
         """Hand over what is not on disk; what others left there comes behind what we have in memory."""
+        self._is_unreadable = False
         if not left.is_ours:
             self._lose_middle()
             self.waiting.extend(self._tail)
@@ -169,7 +186,7 @@ class Outbox:
     def _refill(self) -> None:
         """Get more to send where little is left in memory."""
         if self._middle:
-            if not self._is_reading and len(self.waiting) < self._memory // 4:
+            if not self._is_reading and not self._is_unreadable and len(self.waiting) < self._memory // 4:
                 self._is_reading = True
                 self._journal.read(self._read_up_to)
             return
@@ -204,9 +221,10 @@ class Outbox:
         parts = [self.waiting]
         if not self._middle or self.in_memory > self._limit:  # else older ones are on their way from the disk
             parts.append(self._tail)
+        is_overfull = self._is_over(OVERFULL)
         for part in parts:
             for at, placed in enumerate(part):
-                if not placed.event.is_news:
+                if is_overfull or not placed.event.is_news:
                     del part[at]
                     self._forget(placed)
                     self._note_lost(placed.event.sequence, placed.event.sequence, 1)

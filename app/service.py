@@ -1,11 +1,10 @@
 """The wiring: what an agent consists of, what starts after what, and what ends before what."""
 
 import asyncio
-import contextlib
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +13,7 @@ import structlog
 
 from app import state
 from app.alive import Alive
-from app.bus import Bus
+from app.bus import Bus, HostTaken
 from app.events.snapshot import Snapshots
 from app.events.stream import Stream
 from app.handlers.access import Access
@@ -47,7 +46,7 @@ class Agent:
         self.host = ""
         self._directory = settings.state_path
         self._state = state.begin(self._directory)
-        self._journal = Journal(self._directory, self.instance)
+        self._journal = Journal(self._directory, self.instance, settings.host or self._state.host)
         if former := self._journal.former_sequence:  # kept more surely than the file of the state
             self._state.epoch = max(self._state.epoch, int(former.partition("-")[0]) + 1)
         self._hypervisor = Hypervisor(settings.uri, read_only=settings.access != "full")
@@ -68,7 +67,7 @@ class Agent:
         self.host = self._settings.host or self._state.host or await self._ask_libvirt_for_the_name()
         kept = state.keep(self._directory, state.State(self.host, self._state.epoch))
         if not kept and not self._journal.works:
-            self._state.epoch = max(self._state.epoch, await state.begin_anew())
+            self._state.epoch = await state.begin_anew(self._directory, self._state.epoch)
         url = self._settings.broker_url.get_secret_value()
         log.info(
             "agent_started",
@@ -79,6 +78,7 @@ class Agent:
             secrets=self._settings.secrets,
             epoch=self._state.epoch,
         )
+        self._journal.belongs_to(self.host)
         outbox = Outbox(self._journal, int(self._settings.outbox_max_mib * 2**20))
         bus = self._bus = Bus(url, self.instance, self._receive, outbox)
         api = catalogue.load()
@@ -99,7 +99,9 @@ class Agent:
             self._settings.max_request_bytes,
         )
         stream.started({"versions": versions(self._hypervisor), "instance": self.instance})
-        self._hypervisor.watch(stream.register, stream.look, self._on_libvirt_found, self._on_libvirt_lost)
+        self._hypervisor.watch(
+            stream.register, stream.look, self._on_libvirt_found, self._on_libvirt_lost, stream.heard_until
+        )
         await self._serve(bus, stream, api)
 
     async def _serve(self, bus: Bus, stream: Stream, api: catalogue.Catalogue) -> None:
@@ -127,21 +129,24 @@ class Agent:
             raise group.exceptions[0] from None
 
     async def stop(self) -> None:
-        """Drain: no new requests, running ones get the grace period, events are flushed."""
+        """Drain: no new requests, running ones get the grace period, events are flushed for as long again."""
         grace = self._settings.stop_grace
         if self._dispatcher is not None and self._bus is not None and self._stream is not None:
             log.info("agent_stopping", open_calls=self._hypervisor.open_calls, pending=len(self._bus.outbox))
+            end = time.monotonic() + grace
             self._dispatcher.stopping = True
-            await self._within(grace, self._bus.stop_requests())
+            await self._until(end, self._bus.stop_requests())
             self._hypervisor.refuse_waiting(Busy("the agent is stopping"))
-            await self._within(grace, self._calls_ended())
+            await self._until(end, self._calls_ended())
             await self._dispatcher.streams.close(Busy("the agent is stopping"))
             self._dispatcher.close()
             self._stream.close({"instance": self.instance})
-            await self._within(grace, self._bus.flush())
+            if self._is_refused():
+                self._bus.outbox.forget_epoch(self._state.epoch)
+            await self._until(time.monotonic() + grace, self._bus.flush())
         self.ended.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await self.ended
+        await asyncio.wait({self.ended}, timeout=grace)
+        self._is_refused()  # takes note of the error, if there is one
         self._alive.close()
         await self._journal.close()
         unfinished = self._hypervisor.open_calls
@@ -165,10 +170,20 @@ class Agent:
         while self._hypervisor.open_calls:
             await asyncio.sleep(0.02)
 
+    def _is_refused(self) -> bool:
+        """Say whether another agent serves this host: what we had to say of it is not its news."""
+        return self.ended.done() and not self.ended.cancelled() and isinstance(self.ended.exception(), HostTaken)
+
     @staticmethod
-    async def _within(seconds: float, what: Any) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(what, seconds)
+    async def _until(end: float, what: Coroutine[Any, Any, None]) -> None:
+        """Wait, but not beyond a moment of time.monotonic(); what goes wrong with it does not keep us from ending."""
+        try:
+            async with asyncio.timeout(end - time.monotonic()):
+                await what
+        except TimeoutError:
+            pass
+        except Exception:
+            log.exception("stop_broke")
 
     def _receive(self, delivery: Any) -> None:
         if self._dispatcher is not None:

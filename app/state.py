@@ -12,6 +12,9 @@ from libvirt_amqp.local import STATE_FILE
 
 log = structlog.get_logger()
 
+LAST_EPOCH = 10**10 - 1
+"""Ten digits: a longer one would sort before all others."""
+
 
 @dataclass
 class State:
@@ -26,20 +29,32 @@ def begin(directory: Path) -> State:
     try:
         kept = json.loads((directory / STATE_FILE).read_text())
         host, last = str(kept["host"]), int(kept["epoch"])
+        if not 0 <= last < LAST_EPOCH:
+            raise ValueError(f"there is no epoch {last}")
     except FileNotFoundError:
         host, last = None, 0
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError) as error:
         log.error("state_unreadable", directory=str(directory), error=str(error))
         host, last = None, 0
     return State(host, max(last + 1, int(time.time())))
 
 
-async def begin_anew() -> int:
-    """Return an epoch that no run took that ended before now: the next second, once it has come."""
-    epoch = int(time.time()) + 1
-    while time.time() < epoch:
-        await asyncio.sleep(epoch - time.time())
-    return epoch
+async def begin_anew(directory: Path, epoch: int) -> int:
+    """Return an epoch that no run took that ended before now: the next second, once it has come.
+
+    `epoch` is the one after the last that was kept.  Where that is ahead of the clock every run would take it: so it
+    is later by as many seconds as have passed since it was kept.
+    """
+    second = int(time.time()) + 1
+    while time.time() < second:
+        await asyncio.sleep(second - time.time())
+    if second > epoch:
+        return second
+    try:
+        since = (directory / STATE_FILE).stat().st_mtime
+    except OSError:
+        return epoch
+    return epoch + max(0, second - int(since))
 
 
 def keep(directory: Path, state: State) -> bool:

@@ -53,6 +53,13 @@ class Coalescer:
                 kinds[kind] = None
                 self._publish(held)
 
+    @property
+    def held_since(self) -> float | None:
+        """When the oldest of what is held was heard, in seconds since 1970; None: nothing is held."""
+        held = (event.time_ns for kinds in self._resting.values() for event in kinds.values() if event is not None)
+        oldest = min(held, default=None)
+        return None if oldest is None else oldest / 1e9
+
     def flush(self) -> None:
         """Publish all that is held."""
         for kinds in list(self._resting.values()):

@@ -20,7 +20,7 @@ CLASSES = tuple(source.cls for source in SOURCES)
 """The classes whose objects have events."""
 
 REMEMBERED_OBJECTS = 100_000
-"""Objects that are gone and whose last sequence is still known for `previous`; first to go, first forgotten."""
+"""Objects that are gone and whose last sequence is still known for `previous`; who went first is forgotten first."""
 
 RUNNING, PAUSED, SHUTDOWN, SHUTOFF, CRASHED, PMSUSPENDED = (
     libvirt.VIR_DOMAIN_RUNNING,
@@ -45,6 +45,9 @@ class Kept(Protocol):
 
     def keep(self, subject: str, row: bytes | None) -> None:
         """Write a row; None: forget it."""
+
+    def heard_until(self, moment: float) -> None:
+        """Remember up to when everything was heard that libvirt announced, in seconds since 1970."""
 
 
 class State(NamedTuple):
@@ -80,6 +83,8 @@ class Ledger:
     def __init__(self, journal: Kept) -> None:
         self._journal = journal
         self._entries: dict[str, Entry] = {}
+        self._there: dict[str, dict[str, Entry]] = {cls: {} for cls in CLASSES}
+        """Those of them that are there, by class."""
         self._gone: dict[str, None] = {}
         """The subjects of entries without a state, in the order in which they went."""
         self._known = {cls for cls in CLASSES if cls in journal.kept}
@@ -102,7 +107,7 @@ class Ledger:
 
     def there(self, cls: str) -> dict[str, Entry]:
         """Return the objects of a class that were last announced as being there, by subject."""
-        return {s: e for s, e in self._entries.items() if e.state is not None and e.object["class"] == cls}
+        return dict(self._there[cls])
 
     def note(
         self, subject: str, whose: Identity, event_id: str, words: tuple[str, ...], values: tuple[Any, ...]
@@ -165,12 +170,22 @@ class Ledger:
         self._journal.keep(subject, orjson.dumps((entry.object, entry.last, state)))
 
     def _set(self, subject: str, entry: Entry) -> None:
-        self._entries[subject] = entry
+        self._enter(subject, entry)
         self._gone.pop(subject, None)
         if entry.state is None and subject != "agent":
             self._forget_in_time(subject, entry)
         if subject in self._entries:
             self._keep(subject, entry)
+
+    def _enter(self, subject: str, entry: Entry) -> None:
+        self._entries[subject] = entry
+        there = self._there.get(entry.object["class"])
+        if there is None:  # the agent's own
+            return
+        if entry.state is not None:
+            there[subject] = entry
+        else:
+            there.pop(subject, None)
 
     def _forget_in_time(self, subject: str, entry: Entry) -> None:
         if entry.last is None:
@@ -186,7 +201,7 @@ class Ledger:
     def _load(self, subject: str, row: bytes) -> None:
         try:
             whose, last, state = orjson.loads(row)
-            self._entries[subject] = Entry(whose, last, State(*state) if state is not None else None)
+            self._enter(subject, Entry(whose, last, State(*state) if state is not None else None))
         except (ValueError, TypeError) as error:
             log.error("ledger_row_unreadable", subject=subject, error=str(error))
             return

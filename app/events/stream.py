@@ -35,6 +35,8 @@ from libvirt_amqp.objects import Identity, identity_words
 
 log = structlog.get_logger()
 
+MARGIN_SECONDS = 0.1
+"""For what libvirt announces and has not sent yet."""
 LOOK_AGAIN_SECONDS = (0.25, 0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0)
 """Between the looks after a connect, as long as something differs that was not quiet.  What never is has its events."""
 
@@ -49,6 +51,12 @@ class Looked(NamedTuple):
     """The last sequence before the events of this connection were registered."""
     hypervisor: str
     answer: Future[list[str]]
+
+
+class HeardUntil(NamedTuple):
+    """A moment, on its way behind the events that came before it."""
+
+    moment: datetime
 
 
 class Stream:
@@ -71,11 +79,12 @@ class Stream:
         }
         self._ledger = Ledger(journal)
         self._comparison = Comparison(self._ledger, self._tell_found)
+        self._journal = journal
         self._coalescer = Coalescer(self._publish_heard)
         self._registered_at = self.sequence
         self._is_restart = self._ledger.unheard_since is not None
         self._lock = threading.Lock()
-        self._heard: deque[Heard | Looked] = deque()
+        self._heard: deque[Heard | Looked | HeardUntil] = deque()
         self._wake_is_due = False
         self._is_closed = False
 
@@ -121,6 +130,10 @@ class Stream:
         except libvirt.libvirtError as error:  # lost already: told by who waits for it
             log.info("not_compared", reason=str(error))
 
+    def heard_until(self, moment: datetime) -> None:
+        """In the watching thread: everything that libvirt had sent by this moment has come."""
+        after_events(partial(self._hand_over, HeardUntil(moment)))
+
     def domains_seen(self, domains: list[tuple[Identity, int]], unread: set[str]) -> None:
         """On the loop: take the active domains and their states, as the poller reads them anyway."""
         self._comparison.second_look(domains, unread)
@@ -155,6 +168,7 @@ class Stream:
             moments = {"from": timestamp(since), "to": timestamp()}
             self.announce("gap", {"reason": reason, "first": None, "last": None, "count": None, **moments})
             self._ledger.unheard(None)
+        self._keep_moment(datetime.now(UTC))
         self._is_restart = False
 
     def libvirt_lost(self, reason: str, since: datetime) -> None:
@@ -164,9 +178,12 @@ class Stream:
             self._ledger.unheard(since)
         self.announce("libvirt-lost", {"reason": reason})
 
-    def tell_lost(self, lost: Lost) -> None:
-        """Tell that events were given a sequence and then were lost; it may have been that of a former epoch."""
+    def tell_lost(self, lost: Lost) -> bool:
+        """Tell that events were given a sequence and then were lost, perhaps one of a former epoch; False: too late."""
+        if self._is_closed:
+            return False
         self.announce("gap", {**vars(lost), "from": None, "to": None})
+        return True
 
     def _callback(self, kind: Kind) -> Callable[..., None]:
         def heard(_connection: libvirt.virConnect, source: Any, *values: Any) -> None:
@@ -180,7 +197,7 @@ class Stream:
 
         return heard
 
-    def _hand_over(self, event: Heard | Looked) -> None:
+    def _hand_over(self, event: Heard | Looked | HeardUntil) -> None:
         """In libvirt's event thread: queue for the loop, and wake it if nobody has."""
         with self._lock:
             self._heard.append(event)
@@ -200,10 +217,20 @@ class Stream:
             try:
                 if isinstance(event, Looked):
                     self._compare(event)
+                elif isinstance(event, HeardUntil):
+                    self._keep_moment(event.moment)
                 else:
                     self._coalescer.take(event)
             except Exception:
-                log.exception("event_broke", type=type(event).__name__)
+                log.exception("event_broke", type=event.kind.type if isinstance(event, Heard) else type(event).__name__)
+
+    def _keep_moment(self, moment: datetime) -> None:
+        """Remember up to when everything is in the outbox: after a kill the told time begins there."""
+        if self._is_closed:
+            return
+        held = self._coalescer.held_since
+        seconds = moment.timestamp() if held is None else min(moment.timestamp(), held)
+        self._journal.heard_until(seconds - MARGIN_SECONDS)
 
     def _compare(self, looked: Looked) -> None:
         again: list[str] = []

@@ -85,12 +85,14 @@ class Hypervisor:
         look: Callable[[libvirt.virConnect, Callable[[float], bool]], None],
         found: Callable[[Facts], None],
         lost: Callable[[Loss], None],
+        heard: Callable[[datetime], None] = lambda _moment: None,
     ) -> None:
         """Keep a connection for events, for ever.
 
         `register` runs in a thread of its own on every new connection and returns what undoes it; so does
         `look` then, with what waits some seconds and says whether the connection was lost; `found` and `lost` run on
-        the loop.  `lost` is also called, once, when libvirt is not there at the start.
+        the loop.  `lost` is also called, once, when libvirt is not there at the start.  `heard` runs in that thread,
+        every second, with a moment before which everything that libvirt had sent has come.
         """
         loop = asyncio.get_running_loop()
 
@@ -109,7 +111,7 @@ class Hypervisor:
         def on_learned(facts: Facts) -> None:
             self.facts = facts
 
-        self._watch = Watch(self._connect(), register, look, loop, on_found, on_lost, on_learned)
+        self._watch = Watch(self._connect(), register, look, heard, loop, on_found, on_lost, on_learned)
 
     def submit(self, job: Job, lane: str) -> None:
         """On the loop: queue a job.  Raises Busy."""

@@ -5,17 +5,22 @@ or never, and with uvloop the process aborted (docs/decisions.md).
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
 import libvirt
+import structlog
+
+log = structlog.get_logger()
 
 _BEAT_MS = 1000
 _NEVER_MS = -1
 _PARKED_SECONDS = 0.005
 """How long the loop stands still for somebody's calls, at most: so long an event may be late."""
 _PARKS_WITHIN_SECONDS = 0.002
+_AGAIN_SECONDS = 0.1
 
 
 class _Parking:
@@ -89,7 +94,11 @@ def quiet() -> Iterator[None]:
 
 def _run() -> None:
     while True:
-        libvirt.virEventRunDefaultImpl()
+        try:
+            libvirt.virEventRunDefaultImpl()
+        except libvirt.libvirtError:  # poll failed, for want of memory or descriptors: without this thread all is deaf
+            log.exception("event_loop_failed")
+            time.sleep(_AGAIN_SECONDS)
         if _parking.wanted.is_set():
             _parking.wanted.clear()  # once: whoever hangs in a call does not slow the events down
             _parking.parked.set()

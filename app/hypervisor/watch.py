@@ -1,6 +1,7 @@
 """The connection that events come from: watched by a thread of its own, opened again as soon as libvirt is back."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -9,16 +10,21 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
 import libvirt
+import structlog
 
 from app.hypervisor.connection import Connection, Facts, hypervisor_version
 from app.hypervisor.secondary import Change, Secondaries
 from libvirt_amqp.errors import LibvirtLost
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
 _LOOK_SECONDS = 0.5
 """How often a driver without a close callback is asked whether it is alive (answered locally), and how often it is seen
 which of the daemons behind the daemon are to be asked."""
+_ASK_SECONDS = 1.0
+"""How often libvirt is asked something, so that what it sent before has come."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 0.8
 """Between attempts to open: so that the events are registered again within a second of libvirt's return."""
 
@@ -34,10 +40,11 @@ class Loss(NamedTuple):
 
 
 class Watch:
-    """Runs until `stop`.  `register`, what it returns, and `look` run in this thread; the others on the loop.
+    """Runs until `stop`.  `register`, what it returns, `look` and `heard` run in this thread; the others on the loop.
 
-    `look` gets the connection and what waits some seconds and says whether it was lost meanwhile.  `found` and `lost`
-    report, `learned` completes what `found` was told.
+    `heard` is told, every second, a moment before which everything that libvirt had sent has come.  `look` gets the
+    connection and what waits some seconds and says whether it was lost meanwhile.  `found` and `lost` report, `learned`
+    completes what `found` was told.
     """
 
     def __init__(  # noqa: PLR0913 (what it watches, and whom it tells)
@@ -45,6 +52,7 @@ class Watch:
         connection: Connection,
         register: Callable[[libvirt.virConnect], Callable[[], None]],
         look: Callable[[libvirt.virConnect, Callable[[float], bool]], None],
+        heard: Callable[[datetime], None],
         loop: asyncio.AbstractEventLoop,
         found: Callable[[Facts], None],
         lost: Callable[[Loss], None],
@@ -53,6 +61,7 @@ class Watch:
         self._connection = connection
         self._register = register
         self._look = look
+        self._heard = heard
         self._loop = loop
         self._found = found
         self._lost = lost
@@ -60,6 +69,8 @@ class Watch:
         self._secondaries = Secondaries()
         self._handle: libvirt.virConnect | None = None
         self._change: Change | None = None
+        self._heard_at = datetime.now(UTC)
+        self._ask_at = 0.0
         self._stopping = threading.Event()
         self.connected = False
         self._thread = threading.Thread(target=self._run, name="libvirt-watch", daemon=True)
@@ -79,7 +90,10 @@ class Watch:
         while not self._stopping.is_set():
             try:
                 deregister = self._open()
-            except (LibvirtLost, libvirt.libvirtError) as error:
+            except Exception as error:  # whatever it is: without this thread nobody is registered ever again
+                if not isinstance(error, LibvirtLost | libvirt.libvirtError):
+                    log.exception("watch_broke")
+                self.connected, self._handle, self._change = False, None, None
                 self._connection.close()
                 if not told:
                     told = True
@@ -107,6 +121,7 @@ class Watch:
         if not facts.is_in_process:
             self._secondaries.begin(handle)
         deregister = self._register(handle)
+        self._heard_at = datetime.now(UTC)
         self.connected = True
         self._tell(self._found, facts)
         self._look(handle, self._is_lost)
@@ -118,6 +133,7 @@ class Watch:
         end = time.monotonic() + seconds
         while not self._connection.lost.wait(max(0.0, min(_LOOK_SECONDS, end - time.monotonic()))):
             if self._change is None and self._handle is not None and not self._connection.is_dead():
+                self._ask(self._handle)
                 self._change = self._secondaries.look(self._handle)
             if self._change is not None:
                 return True
@@ -125,9 +141,20 @@ class Watch:
                 break
         return self._connection.lost.is_set()
 
+    def _ask(self, handle: libvirt.virConnect) -> None:
+        """Ask for next to nothing: the answer comes behind all that libvirt had sent by then."""
+        if time.monotonic() < self._ask_at:
+            return
+        moment = datetime.now(UTC)
+        with contextlib.suppress(libvirt.libvirtError):  # lost: told by who waits for it
+            handle.getLibVersion()
+            self._heard_at = moment
+            self._heard(moment)
+        self._ask_at = time.monotonic() + _ASK_SECONDS
+
     def _loss(self) -> Loss:
         if self._change is None or self._connection.lost.is_set():
-            return Loss(self._connection.reason or "closed", datetime.now(UTC))
+            return Loss(self._connection.reason or "closed", self._heard_at)
         return Loss(self._change.reason, self._change.since, is_partial=True)
 
     def _tell(self, report: Callable[[T], None], what: T) -> None:

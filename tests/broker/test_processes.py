@@ -256,3 +256,50 @@ async def test_a_host_is_taken_by_whoever_answers_whatever_it_says(
         async with running(settings) as agent:
             with pytest.raises(HostTaken, match="another agent serves host 'h9'"):
                 await asyncio.wait_for(agent.ended, 10)
+
+
+async def test_an_agent_that_was_refused_leaves_nothing_that_another_run_would_say_of_the_host(
+    broker_url: str, start_agent: Start, tmp_path: Path
+) -> None:
+    await start_agent("h9")
+    refused = Settings(broker_url=broker_url, uri="test:///default", host="h9", state_dir=tmp_path / "other")
+    async with running(refused) as agent:
+        with pytest.raises(HostTaken):
+            await asyncio.wait_for(agent.ended, 10)
+    async with hearing(broker_url, "#") as heard:
+        async with running(refused.model_copy(update={"host": "h10"})):
+            await eventually(lambda: heard.events)
+        await eventually(lambda: [m for m in heard.events if m.key == "h10.agent.stopping"])
+        assert {m.key.partition(".")[0] for m in heard.events} == {"h10"}
+        assert heard.events[0].body["data"]["former"] is None
+
+
+async def test_confirms_that_come_after_a_session_count(
+    own_broker: Broker, start_agent: Start, beside: libvirt.virConnect
+) -> None:
+    """A session may end while the connection is sound: what the broker confirms then is not sent again."""
+    agent = await start_agent("h1", broker_url=own_broker.url)
+    async with hearing(own_broker.url, "h1.domain.#") as heard:
+        session, domain = agent._bus._session, beside.lookupByName("test")
+        for _ in range(500):
+            domain.suspend()
+            domain.resume()
+        async with asyncio.timeout(10):
+            while len(agent._bus.outbox.unconfirmed) < 50:
+                await asyncio.sleep(0)
+        session.link.fail("the test says")
+        unconfirmed = len(agent._bus.outbox.unconfirmed)
+        await eventually(lambda: len({m.body["id"] for m in heard.events if m.key.endswith("ed")}) == 1000)
+        repeats = len(heard.events) - len({m.body["id"] for m in heard.events})
+        assert repeats < unconfirmed
+
+
+async def test_a_stop_beside_a_frozen_broker_ends_in_time(own_broker: Broker, tmp_path: Path) -> None:
+    settings = Settings(
+        broker_url=own_broker.url, uri="test:///default", host="h1", state_dir=tmp_path / "h1", stop_grace=1
+    )
+    async with running(settings) as agent:
+        await answering(own_broker.url, "h1")
+        own_broker.freeze()
+        await eventually(lambda: len(agent._bus.outbox) == 0)
+        await asyncio.wait_for(agent.stop(), 10)

@@ -11,6 +11,10 @@ class Rows:
         self.rows = dict(self.kept)
         self.former_sequence: str | None = None
         self.former_alive: datetime | None = None
+        self.alive = 0.0
+
+    def heard_until(self, moment: float) -> None:
+        self.alive = moment
 
     def keep(self, subject: str, row: bytes | None) -> None:
         if row is None:

@@ -6,16 +6,18 @@ import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import eventually
+from structlog.testing import capture_logs
 
 from app import journal as journal_module
 from app import outbox as outbox_module
 from app.journal import FILE, Journal
-from app.journal_file import FREE_PAGES
+from app.journal_file import FREE_PAGES, JournalFile
 from app.outbox import Outbox
 from app.outgoing import Event, Lost
 
@@ -32,16 +34,33 @@ def numbers(outbox: Outbox) -> list[int]:
     return [int(placed.event.sequence.split("-")[1]) for placed in outbox.waiting]
 
 
+class Told:
+    """Somebody who tells what was lost, or cannot any more."""
+
+    def __init__(self, *, can: bool = True) -> None:
+        self.lost: list[Lost] = []
+        self._can = can
+
+    def take(self, lost: Lost) -> bool:
+        if self._can:
+            self.lost.append(lost)
+        return self._can
+
+
 @pytest.fixture
 async def begin(tmp_path: Path) -> AsyncIterator[Begin]:
     """Yield what opens an outbox on the same folder, as a run of the agent does; `end` closes it as a stop does."""
     async with AsyncExitStack() as stack:
         runs = 0
 
-        def begin(directory: Path = tmp_path, max_bytes: int = 256 * MIB, memory: int = 4000) -> Outbox:
+        def begin(
+            directory: Path = tmp_path, max_bytes: int = 256 * MIB, memory: int = 4000, host: str | None = None
+        ) -> Outbox:
             nonlocal runs
             runs += 1
-            journal = Journal(directory, f"run {runs}")
+            journal = Journal(directory, f"run {runs}", host)
+            if host is not None:
+                journal.belongs_to(host)
             stack.push_async_callback(journal.close)
             return Outbox(journal, max_bytes, memory=memory)
 
@@ -156,15 +175,43 @@ async def test_rows_the_last_sequence_and_the_last_sign_of_life_are_there_in_the
     journal.keep("domain/a", None)
     journal.keep("domain/b", b"3")
     journal.note_lost(Lost("a", "b", 2))
+    journal.heard_until(1000.5)
     await end(first)
     second = begin()._journal
     assert len(second.kept) == 251
     assert second.kept["domain/b"] == b"3"
     assert "domain/a" not in second.kept
     assert second.former_sequence == event(7).sequence
-    assert second.former_alive is not None
-    assert timedelta(0) < datetime.now(UTC) - second.former_alive < timedelta(seconds=10)
+    assert second.former_alive == datetime.fromtimestamp(1000.5, UTC)
     assert second.lost == Lost("a", "b", 2)
+
+
+async def test_what_another_host_has_left_is_set_aside_with_a_loud_line(begin: Begin, tmp_path: Path) -> None:
+    first = begin(host="one")
+    first.append(event(1))
+    await end(first)
+    with capture_logs() as lines:
+        second = begin(host="two")
+    assert (len(second), second._journal.former_sequence) == (0, None)
+    assert [(line["event"], line["whose"], line["events"]) for line in lines] == [("outbox_of_another_host", "one", 1)]
+    assert (tmp_path / f"{FILE}.of-another-host").exists()
+    second.append(event(2))
+    await end(second)
+    assert len(begin(host="two")) == 1
+
+
+async def test_what_a_run_has_appended_can_be_taken_back(begin: Begin) -> None:
+    first = begin()
+    first.append(event(1))
+    await end(first)
+    second = begin()
+    for number in range(1, 4):
+        second.append(event(number, epoch=2))
+    second.forget_epoch(2)
+    await end(second)
+    third = begin()
+    await eventually(lambda: third.waiting)
+    assert [placed.event.sequence for placed in third.waiting] == [event(1).sequence]
 
 
 async def test_memory_holds_a_window_and_the_rest_is_read_back_in_order(begin: Begin) -> None:
@@ -186,8 +233,8 @@ async def test_memory_holds_a_window_and_the_rest_is_read_back_in_order(begin: B
 
 async def test_the_bound_takes_the_oldest_from_disk_too_and_the_range_is_told_once(begin: Begin) -> None:
     outbox = begin(max_bytes=MIB, memory=100)
-    told: list[Lost] = []
-    outbox.on_lost = told.append
+    told = Told()
+    outbox.on_lost = told.take
     body = bytes(1000)
     size = event(1, body).size
     for number in range(1, 5001):
@@ -195,12 +242,80 @@ async def test_the_bound_takes_the_oldest_from_disk_too_and_the_range_is_told_on
     fits = MIB // size
     await eventually(lambda: len(outbox) == fits)
     await eventually(lambda: rows(outbox) == fits)
-    assert not told
+    assert not told.lost
     while len(outbox):
         await eventually(lambda: outbox.waiting)
         outbox.next()
         outbox.confirm()
-    assert told == [Lost(event(1).sequence, event(5000 - fits).sequence, 5000 - fits)]
+    assert told.lost == [Lost(event(1).sequence, event(5000 - fits).sequence, 5000 - fits)]
+
+
+async def test_a_loss_that_nobody_can_tell_any_more_is_told_by_the_next_run(begin: Begin) -> None:
+    """As at a stop: events are still confirmed when the agent has said its last."""
+    first = begin(max_bytes=MIB)
+    first.on_lost = Told(can=False).take
+    for number in range(1, 2001):
+        first.append(event(number, bytes(1000)))
+    for _ in range(500):
+        await eventually(lambda: first.waiting)
+        first.next()
+        first.confirm()
+    lost = first.lost
+    assert lost is not None
+    await end(first)
+    assert begin().lost == lost
+
+
+@pytest.mark.usefixtures("retries_at_once")
+async def test_what_cannot_be_read_back_for_a_moment_is_read_later(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = begin(memory=400)
+    for number in range(1, 3001):
+        outbox.append(event(number))
+    await eventually(lambda: rows(outbox) == 3000)
+    read, failures = JournalFile.read, [OSError(24, "Too many open files")] * 5
+
+    def fail(file: JournalFile, after: int, limit: int) -> Any:
+        if failures:
+            raise failures.pop()
+        return read(file, after, limit)
+
+    monkeypatch.setattr(JournalFile, "read", fail)
+    seen = []
+    while len(outbox):
+        await eventually(lambda: outbox.waiting)
+        seen.append(int(outbox.next().sequence.split("-")[1]))
+        outbox.confirm()
+    assert not failures
+    assert seen == list(range(1, 3001))
+    assert outbox.lost_total == 0
+
+
+@pytest.mark.usefixtures("retries_at_once")
+async def test_what_cannot_be_read_back_for_long_is_told_as_lost_and_what_comes_goes_on(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "READS", 3)
+    outbox = begin(memory=400)
+    for number in range(1, 3001):
+        outbox.append(event(number))
+    await eventually(lambda: rows(outbox) == 3000)
+
+    def fail(_file: JournalFile, _after: int, _limit: int) -> Any:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(JournalFile, "read", fail)
+    sent = 0
+    while len(outbox):
+        await eventually(lambda: outbox.waiting or not len(outbox))
+        while outbox.waiting:
+            outbox.next()
+            outbox.confirm()
+            sent += 1
+    assert outbox.lost is not None
+    assert outbox.lost.reason == "outbox-broken"
+    assert sent + outbox.lost.count == 3000
 
 
 async def test_a_loss_that_was_not_told_is_told_by_the_next_run(begin: Begin) -> None:
@@ -210,10 +325,10 @@ async def test_a_loss_that_was_not_told_is_told_by_the_next_run(begin: Begin) ->
     await end(first)
     assert first.lost is not None
     second = begin()
-    told: list[Lost] = []
-    second.on_lost = told.append
+    told = Told()
+    second.on_lost = told.take
     second.tell_lost()
-    assert told == [first.lost]
+    assert told.lost == [first.lost]
     await end(second)
     assert begin().lost is None
 

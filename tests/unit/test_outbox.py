@@ -66,10 +66,23 @@ async def test_the_news_of_a_loss_is_not_lost(journal: Journal) -> None:
     assert numbers(outbox) == [1, 5]
 
 
+async def test_news_alone_is_bounded_too(journal: Journal) -> None:
+    outbox = Outbox(journal, MIB, limit=10)
+    for number in range(1, 101):
+        outbox.append(event(number, news=True))
+    assert len(outbox) <= 20
+    assert numbers(outbox)[-1] == 100
+
+
 async def test_a_loss_is_told_once_and_not_before_there_is_room(journal: Journal) -> None:
     outbox = Outbox(journal, MIB, limit=10)
     told: list[Lost] = []
-    outbox.on_lost = told.append
+
+    def take(lost: Lost) -> bool:
+        told.append(lost)
+        return True
+
+    outbox.on_lost = take
     for number in range(1, 13):
         outbox.append(event(number))
     outbox.tell_lost()

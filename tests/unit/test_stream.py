@@ -1,13 +1,16 @@
 """The stream of a host's events: their numbers, and what each knows of the one before."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
+from conftest import eventually
 from rows import Rows
 
-from app.events.stream import Stream
+from app.events.heard import Heard
+from app.events.stream import MARGIN_SECONDS, HeardUntil, Stream
 from app.outgoing import Event
 from libvirt_amqp.catalogue import load
 
@@ -38,6 +41,25 @@ async def test_an_event_that_cannot_be_encoded_leaves_no_hole_and_no_gap_in_prev
     first, second = published.bodies
     assert second["previous"] == first["sequence"]
     assert [event.sequence for event in published] == ["0000000001-000000000000001", "0000000001-000000000000002"]
+
+
+async def test_the_time_up_to_which_all_was_heard_is_that_of_the_oldest_event_that_is_held(
+    published: Published,
+) -> None:
+    rows = Rows()
+    stream = Stream("h1", 1, load(), published.append, rows)
+    kind = next(kind for kind in stream._kinds if kind.type == "domain.balloon-change")
+    whose = {"class": "domain", "host": "h1", "uuid": "u", "name": "n", "id": 1}
+    heard_at = time.time() - 5
+    for value in (1000, 2000):
+        stream._hand_over(Heard(kind, whose, (value,), int(heard_at * 1e9)))
+    stream._hand_over(HeardUntil(datetime.now(UTC)))
+    await eventually(lambda: rows.alive)
+    assert len(published.bodies) == 1
+    assert rows.alive == pytest.approx(heard_at - MARGIN_SECONDS, abs=0.001)
+    await eventually(lambda: len(published.bodies) == 2)
+    stream._hand_over(HeardUntil(datetime.now(UTC)))
+    await eventually(lambda: rows.alive > heard_at + 4)
 
 
 async def test_nothing_is_published_after_the_news_that_the_agent_stops(stream: Stream, published: Published) -> None:
