@@ -42,7 +42,10 @@ EVENT_PROPERTIES = Properties(EVENT_CONTENT_TYPE, persistent=True)
 
 @lru_cache(maxsize=8)
 def _sample_properties(expiration: str | None) -> Properties:
-    """Return the same object for all samples of a round: making one for each is a tenth of what a sample costs."""
+    """Return the same object for all samples of a round: making one for each is a tenth of what a sample costs.
+
+    (Not on Broker-J, where the expiration is a moment.)
+    """
     return Properties(EVENT_CONTENT_TYPE, expiration=expiration)
 
 

@@ -1,7 +1,7 @@
 """The journal: what has to outlive the process, on disk within a moment, written by a thread of its own.
 
 The loop gathers a batch and hands it over: in the next turn when there are events in it, within 0.1 s otherwise.  What
-gathers while the thread is busy is one transaction.  Nothing here blocks the loop or raises.
+gathers while the thread is busy is one transaction.  Nothing here raises, or blocks the loop once the file is open.
 
 Whoever owns the events keeps each until the journal says that it is written.  When the file fails the thread begins a
 new generation, drops what it was given in the former one, and tries again; the owner hears of it and hands over again

@@ -11,8 +11,12 @@ Lifecycle events and all kinds that are not named here are never coalesced.
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from app.events.heard import Heard
 from libvirt_amqp.objects import Identity, identity_words
+
+log = structlog.get_logger()
 
 COALESCED = frozenset({"node-device.update", "domain.rtc-change", "domain.balloon-change"})
 """Kinds whose events say what is the case now, so that the last one says it all."""
@@ -51,7 +55,7 @@ class Coalescer:
         for kind, held in kinds.items():
             if held is not None:
                 kinds[kind] = None
-                self._publish(held)
+                self._publish_or_say(held)
 
     @property
     def held_since(self) -> float | None:
@@ -66,6 +70,13 @@ class Coalescer:
             held = next((event for event in kinds.values() if event is not None), None)
             if held is not None:
                 self.flush_object(held.object)
+
+    def _publish_or_say(self, held: Heard) -> None:
+        """Publish; whatever is wrong with what was held takes nothing from the event that it goes before."""
+        try:
+            self._publish(held)
+        except Exception:
+            log.exception("event_broke", type=held.kind.type)
 
     def _rest(self, key: Key, kind: str) -> None:
         self._resting.setdefault(key, {})[kind] = None
