@@ -35,6 +35,8 @@ LOOK_SECONDS = 1.0
 UNSENT_REPLIES = 10_000
 BLOCKED_BYTES = 8 * 1024 * 1024
 """Samples are dropped, not queued, while this much waits for a socket that does not drain."""
+SIGN_SECONDS = 0.5
+"""Between two samples that the broker has to confirm, so that it is known to read: sockets hold millions of bytes."""
 HOLDER_ANSWERS_WITHIN = 3.0
 
 EVENT_PROPERTIES = Properties(EVENT_CONTENT_TYPE, persistent=True)
@@ -79,6 +81,9 @@ class Bus:
         self._confirmed_at = 0.0
         self._is_blocked = False
         """Whether the broker takes nothing for now, as of the last look."""
+        self._sign_sent_at: float | None = None
+        """When a sample was sent whose confirm has not come."""
+        self._next_sign_at = 0.0
         self.outbox = outbox
         outbox.on_ready = self._pump
         self.published = 0
@@ -99,10 +104,15 @@ class Bus:
 
     def publish_sample(self, key: str, body: bytes, ttl_seconds: float) -> None:
         """Send a statistic or heartbeat; dropped when the broker is not there or does not read: it would come late."""
-        session = self._session
+        session, now = self._session, time.monotonic()
         if session is None or self._is_blocked or session.plain.waiting_bytes > BLOCKED_BYTES:
             return
-        session.plain.publish(STATS, key, body, _sample_properties(session.link.expiration(ttl_seconds)))
+        properties = _sample_properties(session.link.expiration(ttl_seconds))
+        if self._sign_sent_at is None and now >= self._next_sign_at:
+            self._sign_sent_at, self._next_sign_at = now, now + SIGN_SECONDS
+            session.events.publish_confirmed(STATS, key, body, properties, self._on_sign)
+        elif self._sign_sent_at is None or now - self._sign_sent_at < max(ttl_seconds, SIGN_SECONDS):
+            session.plain.publish(STATS, key, body, properties)
 
     def reply(self, reply_to: str, correlation_id: str | None, body: bytes) -> None:
         """Answer a request, after the next connect if need be."""
@@ -158,7 +168,7 @@ class Bus:
         if not isinstance(events.outlet, ConfirmedOutlet):
             raise TypeError("the events' channel is not in confirm mode")
         self.outbox.rewind()
-        self._sent_on = events.outlet
+        self._sent_on, self._sign_sent_at = events.outlet, None
         self._session = Session(link, requests, requests.outlet, events.outlet)
         try:
             self._begin(link)
@@ -246,6 +256,10 @@ class Bus:
             event = self.outbox.next()
             done = partial(self._on_confirm, session.events)
             session.events.publish_confirmed(EVENTS, event.key, event.body, EVENT_PROPERTIES, done)
+
+    def _on_sign(self, _taken: bool) -> None:  # noqa: FBT001 (the shape of wire.Confirmed)
+        """A sample was confirmed: the broker reads."""
+        self._sign_sent_at = None
 
     def _on_confirm(self, sent_on: ConfirmedOutlet, taken: bool) -> None:  # noqa: FBT001 (the shape of wire.Confirmed)
         if sent_on is not self._sent_on:

@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aio_pika
 import libvirt
 import pytest
+from brokers import Broker
 from conftest import TEST_UUID, Heard, Start, eventually, hearing
 from contract import check_published
 from private_rabbitmq import PrivateRabbitMQ
 
 from libvirt_amqp.client import Client
 from libvirt_amqp.keys import STATS, Address
-from libvirt_amqp.messages import timestamp
+from libvirt_amqp.messages import parse_time, timestamp
 
 INFO = f"h1.domain.{TEST_UUID}.info"
 
@@ -158,3 +160,17 @@ async def test_samples_are_dropped_and_not_queued_while_the_broker_takes_nothing
         await asyncio.to_thread(own_broker.ctl, "set_vm_memory_high_watermark", "0.6")
         await eventually(lambda: [m for m in heard if m.body["time"] > blocked_to], 30)
         assert [m.key for m in heard if m.exchange == STATS and blocked_from < m.body["time"] < blocked_to] == []
+
+
+async def test_what_a_broker_that_stands_still_does_not_read_is_dropped(own_broker: Broker, start_agent: Start) -> None:
+    await start_agent(broker_url=own_broker.url)
+    async with hearing(own_broker.url, INFO) as heard:
+        await eventually(lambda: len(heard) > 2)
+        own_broker.freeze()
+        frozen_at = datetime.now(UTC)
+        await asyncio.sleep(4)  # as long as it stands still
+        thawed_at = datetime.now(UTC)
+        own_broker.thaw()
+        await eventually(lambda: parse_time(heard[-1].body["time"]) > thawed_at)
+        old = [m for m in heard if frozen_at + timedelta(seconds=2) < parse_time(m.body["time"]) < thawed_at]
+        assert old == []
