@@ -102,11 +102,16 @@ class Comparison:
             for subject, entry in there.items()
             if entry.state is not None and entry.state.active and subject not in seen
         }
-        skipped = {f"domain/{uuid}" for uuid in unread}
+        skipped = {f"domain/{uuid}" for uuid in unread} | self._may_be_starting(seen)
         before, self._second_looks = self._second_looks, {}
         for subject, (whose, state) in {**inactive, **seen}.items():
             if subject not in skipped and self._differs(subject, whose, state):
                 self._judge(subject, whose, state, before.get(subject), self._second_looks, SECOND_LOOK_SECONDS)
+
+    def _may_be_starting(self, seen: dict[str, tuple[Identity, State]]) -> set[str]:
+        """Return who is paused and was not known to run: the poller does not read whether it is starting."""
+        paused = {subject for subject, (_, state) in seen.items() if state.state == PAUSED}
+        return {s for s in paused if (known := self._ledger.get(s)) is None or not (known.state and known.state.active)}
 
     def _differing(self, cls: str, listing: Listing) -> Iterator[tuple[str, Identity, State]]:
         """Yield what differs from the ledger, what is gone first: its name may be another one's now."""

@@ -87,20 +87,26 @@ def _domains(connection: libvirt.virConnect, host: str, found: Listing) -> None:
 
 _BY_STATE = (
     (libvirt.VIR_CONNECT_LIST_DOMAINS_RUNNING, RUNNING),
-    (libvirt.VIR_CONNECT_LIST_DOMAINS_PAUSED, PAUSED),
+    (libvirt.VIR_CONNECT_LIST_DOMAINS_PAUSED, None),
     (libvirt.VIR_CONNECT_LIST_DOMAINS_SHUTOFF, SHUTOFF),
     (libvirt.VIR_CONNECT_LIST_DOMAINS_OTHER, None),
 )
 
 
 def _state(domain: libvirt.virDomain) -> int | None:
-    """Ask the few whose state no filter tells; one that vanished is left to its own event."""
+    """Ask the few whose state no filter tells; one that vanished, or is about to start, is left to its own event."""
     try:
-        return int(domain.state()[0])
+        state, reason = domain.state()
+        return None if is_starting(state, reason) else int(state)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
+
+
+def is_starting(state: int, reason: int) -> bool:
+    """Say whether a domain is paused only because it is on its way: nobody has suspended it, and an event follows."""
+    return state == PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_STARTING_UP
 
 
 def _by_uuid(name: str, active: int, persistent: int) -> Callable[[libvirt.virConnect, str, Listing], None]:

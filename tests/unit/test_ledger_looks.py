@@ -1,7 +1,7 @@
 import asyncio
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import libvirt
@@ -12,7 +12,7 @@ from rows import Rows
 
 from app.events.compare import Comparison
 from app.events.ledger import PAUSED, Ledger, State
-from app.events.listing import Listing
+from app.events.listing import Listing, is_starting
 from app.events.stream import Stream
 from app.hypervisor import POLLING, Hypervisor
 from app.outgoing import Event
@@ -42,7 +42,10 @@ class Host:
 
     async def watch(self) -> None:
         self.hypervisor.watch(
-            self.stream.register, self.stream.look, lambda _: self.stream.libvirt_found({}), self.stream.libvirt_lost
+            self.stream.register,
+            self.stream.look,
+            lambda _: self.stream.libvirt_found({}),
+            lambda loss: self.stream.libvirt_lost(loss.reason, loss.since),
         )
         await eventually(lambda: self.stream._comparison._is_ready)
 
@@ -82,13 +85,6 @@ async def make_host() -> AsyncIterator[Make]:
         await host.hypervisor.close()
 
 
-@pytest.fixture
-def beside() -> Iterator[libvirt.virConnect]:
-    connection = libvirt.open("test:///default")
-    yield connection
-    connection.close()
-
-
 async def test_what_libvirt_does_not_announce_is_found_by_the_poller(
     make_host: Make, beside: libvirt.virConnect
 ) -> None:
@@ -103,6 +99,30 @@ async def test_what_libvirt_does_not_announce_is_found_by_the_poller(
     await host.found("suspended", "stopped", "started")
     beside.createXML(XML.format("transient"))
     await host.found("suspended", "stopped", "started", "started")
+
+
+async def test_one_that_is_paused_and_was_not_known_to_run_may_be_starting_and_is_left_to_its_events(
+    make_host: Make, beside: libvirt.virConnect
+) -> None:
+    host = await make_host(deaf=("domain.lifecycle",))
+    new = beside.createXML(XML.format("transient"))
+    new.suspend()
+    beside.lookupByName("test").suspend()
+    await host.found("suspended")
+    new.resume()
+    await host.found("suspended", "started")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "expected"),
+    [
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP, True),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER, False),
+        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP, False),
+    ],
+)
+def test_only_who_is_paused_for_its_start_is_starting(state: int, reason: int, *, expected: bool) -> None:
+    assert is_starting(state, reason) is expected
 
 
 async def test_what_was_heard_is_not_found_by_the_poller(make_host: Make, beside: libvirt.virConnect) -> None:
