@@ -65,6 +65,8 @@ class Poller:
         self.is_bulk = False
         """Whether all domains are asked in one call."""
         self._not_supported_since: Any = None
+        self._telling_took = 0.0
+        """Seconds of CPU, in the last round."""
 
     @property
     def call(self) -> str:
@@ -76,7 +78,7 @@ class Poller:
         since = self._hypervisor.since
         if not self._hypervisor.connected or self._not_supported_since == since:
             return
-        before = self._clock.read()
+        before, begun = self._clock.read(), time.monotonic()
         try:
             done = await self._round()
         except (LibvirtLost, ConnectionDied, Busy):
@@ -87,10 +89,13 @@ class Poller:
             self._not_supported_since = since
             log.warning("not_supported", poller=self.schedule.name, call=self.call)
             return
-        begun, after = time.thread_time(), self._clock.read()
+        after, worked = self._clock.read(), time.monotonic() - begun - done.waited
+        by_libvirtd = after - before if before is not None and after is not None else 0.0
+        # One call at a time: what libvirtd used beyond the time that we worked was for others.
+        self._pay(done.cpu + self._telling_took + min(by_libvirtd, max(0.0, worked)))
+        begun = time.thread_time()
         self._tell(done)
-        cpu = done.cpu + time.thread_time() - begun
-        self._pay(cpu + (after - before if before is not None and after is not None else 0))
+        self._telling_took = time.thread_time() - begun
 
     async def _round(self) -> Round:
         interval = self.schedule.interval_in_force
@@ -101,16 +106,16 @@ class Poller:
         return done
 
     def _tell(self, done: Round) -> None:
-        known = self._latest.take(done)
+        known = self._latest.take(done, self.schedule.interval_in_force)
         if self._show is not None:
             for one in known:
                 self._show(f"domain.{self._shape.event}", one.members())
         told, is_full = self._latest.changed(known)
         lives = self.schedule.interval_in_force
-        if self._shape.is_per_host:
+        if self._shape.is_per_host and (told or done.is_listed):
             data = {"call": self.call, "full": is_full}
             self._samples.of_host(self._shape.host_event, told, data, lives)
-        else:
+        elif not self._shape.is_per_host:
             self._samples.of_domains(self._shape.event, told, lives)
         self._after(done)
 
@@ -140,4 +145,5 @@ class Poller:
             "share": round(self.budget.share, 6),
             "skipped": self.schedule.skipped,
             "stale": self._latest.stale,
+            "listed": self._latest.is_listed,
         }
