@@ -64,6 +64,8 @@ class Poller:
         self._show = show
         self.is_bulk = False
         """Whether all domains are asked in one call."""
+        self._is_given_up = False
+        """Whether that call has hung since the calls were compared."""
         self._not_supported_since: Any = None
         self._telling_took = 0.0
         """Seconds of CPU, in the last round."""
@@ -72,6 +74,12 @@ class Poller:
     def call(self) -> str:
         """The function of libvirt that is asked."""
         return self._walk.call_of(is_bulk=self.is_bulk)
+
+    def can_take_up(self) -> bool:
+        """Say, once, whether the call for all domains that was given up has come back."""
+        is_back = self._is_given_up and not self._walk.is_bulk_hung
+        self._is_given_up &= not is_back
+        return is_back
 
     async def beat(self) -> None:
         """Make one round."""
@@ -102,7 +110,7 @@ class Poller:
         patience = min(max(_SHORTEST_PATIENCE, interval * _PART_OF_INTERVAL), _LONGEST_PATIENCE)
         done = await self._walk.round(patience, interval, interval / 2 if self.is_bulk else 0)
         if AT_ONCE in done.left:
-            self.is_bulk = False  # until the next connection: somebody hangs
+            self.is_bulk, self._is_given_up = False, True  # somebody hangs
         return done
 
     def _tell(self, done: Round) -> None:

@@ -140,6 +140,8 @@ class Polling:
             self._seen(states, done.unread | done.gone)
         if done.host is not None:
             self._tell_of_the_host(done.host)
+        if self._light.can_take_up():
+            self._is_tried = False
         if done.is_listed and done.answers and not self._is_tried and not done.left:
             self._is_tried = True
             self._trial = asyncio.create_task(self._try_both(), name="trial of calls")

@@ -162,6 +162,11 @@ class Walk:
         """Whether a worker waits for libvirt as a whole, or none is left: nothing can be asked."""
         return NO_DOMAIN in self._hanging() or len(self._stuck) >= self._hypervisor.size(self._lane)
 
+    @property
+    def is_bulk_hung(self) -> bool:
+        """Whether a worker waits for the one call for all domains."""
+        return AT_ONCE in self._hanging()
+
     def _hanging(self) -> set[str]:
         """Return where the workers that were left are now: one may still have gone a step further."""
         return {leg.at[0] for leg in self._stuck}

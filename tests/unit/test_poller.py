@@ -1,15 +1,18 @@
 """What a poller tells of its rounds, on libvirt's test driver and without a broker."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+import libvirt
 import orjson
 import pytest
 from conftest import eventually
 from listings import SlowToList
+from structlog.testing import capture_logs
 
 from app.hypervisor import POLLING, DaemonClock, Hypervisor
 from app.pollers.figures import Five
@@ -97,6 +100,36 @@ async def test_a_trial_on_a_former_connection_decides_nothing_on_the_new_one(hyp
     hypervisor.since = datetime.now(UTC)
     await trial
     assert polling._light.is_bulk
+
+
+async def test_when_a_bulk_call_that_hung_has_come_back_the_calls_are_compared_again(hypervisor: Hypervisor) -> None:
+    plan = Plan(10, (), 60, 0.01, is_per_host=False, full_every=None)
+    polling = Polling(hypervisor, "h1", 1, plan, API, lambda *_: None, lambda *_: None)
+    free = threading.Event()
+
+    def bulk(_connection: libvirt.virConnect) -> Any:
+        free.wait(20)
+        return ()
+
+    walk = polling._light._walk
+    walk._source = walk._source._replace(bulk=bulk)
+    polling._light.schedule.interval = 0.4
+    with capture_logs() as lines:
+        await polling._beat()
+        await eventually(lambda: compared(lines) == 1)
+        polling._light.is_bulk = True
+        for _ in range(2):
+            await polling._beat()
+        assert not polling._light.is_bulk
+        assert polling._is_tried, "there is nothing to compare yet"
+        free.set()
+        await eventually(lambda: not walk._stuck)
+        await polling._beat()
+        await eventually(lambda: compared(lines) == 2)
+
+
+def compared(lines: list[Any]) -> int:
+    return len([line for line in lines if line["event"] == "calls_compared"])
 
 
 async def test_a_heartbeats_uptime_is_the_agents(hypervisor: Hypervisor) -> None:
