@@ -36,16 +36,30 @@ async def hypervisor() -> AsyncIterator[Hypervisor]:
     await hypervisor.close()
 
 
+class BusyForOthers(DaemonClock):
+    """The CPU time of a daemon that works on four CPUs, whoever asks."""
+
+    def read(self) -> float | None:
+        return time.monotonic() * 4
+
+
 class Polled:
     """A poller, and what it has published: key, data and seconds to live."""
 
-    def __init__(self, hypervisor: Hypervisor, *, allowed: float = 100, is_per_host: bool = False) -> None:
+    def __init__(
+        self,
+        hypervisor: Hypervisor,
+        *,
+        allowed: float = 100,
+        is_per_host: bool = False,
+        clock: DaemonClock | None = None,
+    ) -> None:
         self.sent: list[tuple[str, dict[str, Any], float]] = []
         self.walk = SlowToList(hypervisor, "h1", POLLING, Five(API).source())
         self.schedule = Schedule("statistics", 0.5, "h1")
         self.poller = Poller(
             hypervisor,
-            DaemonClock(),
+            clock or DaemonClock(),
             self.schedule,
             allowed,
             self.walk,
@@ -65,6 +79,19 @@ async def test_samples_of_the_round_that_stretches_the_interval_live_until_the_n
     await polled.poller.beat()
     assert polled.schedule.interval_in_force > 0.5
     assert {lives for _, _, lives in polled.sent} == {polled.schedule.interval_in_force}
+
+
+async def test_what_libvirtd_does_for_others_while_a_round_waits_is_not_the_rounds_cost(hypervisor: Hypervisor) -> None:
+    polled = Polled(hypervisor, clock=BusyForOthers())
+    await polled.poller.beat()
+    costs = polled.poller.budget._costs
+    costs.clear()
+    begun = time.monotonic()
+    with polled.walk.hanging():
+        await polled.poller.beat()
+    took = time.monotonic() - begun
+    assert took > 0.2, "it waited for the listing"
+    assert 0 < costs[0] < took - 0.2 + 0.05
 
 
 async def test_a_host_whose_domains_could_never_be_listed_says_nothing_of_them(hypervisor: Hypervisor) -> None:
