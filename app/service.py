@@ -118,6 +118,7 @@ class Agent:
             settings.heartbeat_interval,
             self._health_and_polling,
             bus.publish_sample,
+            self._started,
         )
         try:
             async with asyncio.TaskGroup() as tasks:

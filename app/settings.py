@@ -32,6 +32,8 @@ STATS_GROUPS = (
 """The groups of libvirt's bulk statistics, by their names of `virsh domstats`."""
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Interval = Annotated[float, Field(ge=0.05, le=86_400)]
+"""Seconds between two beats: 20 a second are more than anybody can want."""
 
 
 LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/@\[\]]+)):(?P<port>\d{1,5})", re.ASCII)
@@ -56,12 +58,12 @@ class Settings(BaseModel):
     access: Literal["read-only", "full"] = "read-only"
     secrets: bool = False
     """Serve also what reads or sets secrets: XML_SECURE, secret values, passwords, monitor and guest agent."""
-    stats_interval: Seconds = 10
-    heartbeat_interval: Seconds = 5
+    stats_interval: Interval = 10
+    heartbeat_interval: Interval = 5
     stats_groups: tuple[str, ...] = ()
     """Groups of libvirt's bulk statistics to publish besides, by their names of `virsh domstats`; they are heavy."""
-    stats_groups_interval: Seconds = 60
-    stats_cpu_share: Annotated[float, Field(gt=0, le=100)] = 1
+    stats_groups_interval: Interval = 60
+    stats_cpu_share: Annotated[float, Field(ge=0.001, le=100)] = 1
     """Percent of one CPU that polling may take, in the agent and in a libvirtd on this machine; above it intervals
     stretch."""
     stats_per_host: bool = False

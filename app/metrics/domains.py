@@ -11,7 +11,7 @@ from app.metrics.families import Families
 from app.metrics.last import Published, readable
 from app.metrics.names import Figure
 
-UP = Figure("up", "Whether the agent has libvirt; without it no domain is shown")
+UP = Figure("up", "Whether the agent has libvirt, and knows which domains are active; without it none is shown")
 COUNT = Figure("domains", "Active domains that answered, or have not in time")
 TIMED_OUT = Figure("timed_out", "Whether figures of the domain could not be read in time; then they are left out")
 

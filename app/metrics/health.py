@@ -34,6 +34,7 @@ POLLING = {
     "ceiling": Figure("polling_cpu_share_ceiling_ratio", "Share of one CPU that all polling may take"),
     "skipped": counter("polling_skipped", "Beats that came too late and were left out"),
     "stale": Figure("polling_stale", "Domains whose figures could not be read in time in the last round"),
+    "listed": Figure("polling_listed", "Whether libvirt told in the last round which domains are active"),
 }
 """By their names in a heartbeat's `polling`, and in its `groups` where these are polled."""
 

@@ -29,6 +29,12 @@ class Shown(NamedTuple):
     infos: Published
     stats: Published
 
+    @property
+    def knows_domains(self) -> bool:
+        """Whether it is known which are active: without a listing, and nobody known from before, that is not "none"."""
+        is_listed = self.health.get("polling", {}).get("listed", True)
+        return self.connected and bool(is_listed or self.infos or self.stats)
+
 
 class Last:
     """The last message of each kind and domain.  `of_domains`: whether those of domains are kept at all."""

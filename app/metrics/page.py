@@ -38,8 +38,8 @@ class Page:
         for data in shown.host.values():
             yield from health.host(data)
         if self._of_domains:
-            yield from domains.exporter(shown.connected, shown.health.get("versions", {}), tinkoff=self._tinkoff)
-            if shown.connected:
+            yield from domains.exporter(shown.knows_domains, shown.health.get("versions", {}), tinkoff=self._tinkoff)
+            if shown.knows_domains:
                 yield from domains.families(shown.infos, shown.stats, tinkoff=self._tinkoff)
 
     def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

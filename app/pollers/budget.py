@@ -1,9 +1,12 @@
 """What polling may cost: the share of one CPU that rounds have taken, and how far the interval stretches for it."""
 
 import math
+from collections import deque
+from collections.abc import Sequence
 
-SMOOTHING = 0.3
-"""The weight of the newest round: one round in which somebody else kept libvirtd busy stretches nothing for long."""
+MANY, FEW = 5, 3
+"""A round costs the median of so many, or of so few when that is less: other clients of libvirtd only add to a cost.
+So one round in which somebody else kept it busy changes nothing, and two cheap ones are enough to go back."""
 RELAX_BELOW = 0.8
 """The interval gets shorter again when the cost would be under this part of what is allowed, and not at every turn."""
 
@@ -14,9 +17,10 @@ class Budget:
     def __init__(self, interval: float, allowed: float, longest_factor: int) -> None:
         self._interval = interval
         self._longest_factor = longest_factor
+        self._costs: deque[float] = deque(maxlen=MANY)
         self.allowed = allowed
         self.round_cpu = 0.0
-        """Seconds of CPU for a round, smoothed."""
+        """Seconds of CPU for a round, without the dearest of the last ones."""
         self.factor = 1
 
     @property
@@ -26,7 +30,11 @@ class Budget:
 
     def spend(self, cpu: float) -> bool:
         """Take what a round cost, in seconds of CPU; say whether the factor has changed."""
-        self.round_cpu = cpu if not self.round_cpu else self.round_cpu + SMOOTHING * (cpu - self.round_cpu)
+        self._costs.append(cpu)
+        costs = list(self._costs)
+        self.round_cpu = min(_median(costs), _median(costs[-FEW:]))
+        if len(costs) == 1:  # nothing to hold it against, and connections were opened in it
+            return False
         before, needed = self.factor, self._needed(self.allowed)
         if needed > self.factor:
             self.factor = needed
@@ -38,3 +46,8 @@ class Budget:
         """Return the smallest factor that keeps a share."""
         needed = math.ceil(self.round_cpu / (self._interval * allowed))
         return min(max(1, needed), self._longest_factor)
+
+
+def _median(costs: Sequence[float]) -> float:
+    """Return the middle one; of two, the lower."""
+    return sorted(costs)[(len(costs) - 1) // 2]

@@ -39,7 +39,9 @@ class Heartbeat:
         interval: float,
         health: Callable[[], dict[str, Any]],
         publish: Callable[[str, bytes, float], None],
+        started: float,
     ) -> None:
+        """`started`: when the agent did, by time.monotonic()."""
         self._hypervisor = hypervisor
         self._address = Address(host, "agent")
         self._epoch = epoch
@@ -47,7 +49,7 @@ class Heartbeat:
         self._health = health
         self._publish = publish
         self.counter = 0
-        self._started = time.monotonic()
+        self._started = started
 
     async def beat(self) -> None:
         """Publish one heartbeat."""

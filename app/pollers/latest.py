@@ -1,5 +1,6 @@
 """The last figures of every active domain: told again, as old, when a round brings no new ones."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -40,17 +41,25 @@ class Latest:
         self._known: dict[str, Answer] = {}
         self._published: dict[str, Figures] = {}
         self.stale = 0
-        """How many domains did not answer in the last round."""
+        """How many domains did not answer in time in the last round."""
+        self.is_listed = False
+        """Whether libvirt told in the last round which domains are active."""
 
-    def take(self, done: Round) -> list[Told]:
-        """Return what there is to tell after a round: who has answered, and who has not."""
-        if done.is_listed:
-            self._active = {uuid: whose for uuid, whose in done.listed.items() if uuid not in done.gone}
+    def take(self, done: Round, old_after: float = math.inf) -> list[Told]:
+        """Return what there is to tell after a round: who has answered, and who has not.
+
+        An answer that is older than `old_after` seconds by now, as the round waited for others, is old too.
+        """
+        self.is_listed = done.is_listed
+        active = done.listed if done.is_listed or done.listed else self._active
+        self._active = {uuid: whose for uuid, whose in active.items() if uuid not in done.gone}
         self._known = {uuid: a for uuid, a in (self._known | done.answers).items() if uuid in self._active}
         unread = self._active.keys() - done.answers.keys()
-        self.stale = len(unread)
-        told = [Told(*answer) for answer in done.answers.values()]
-        return told + [self._old(uuid) for uuid in sorted(unread)]
+        now = time.time_ns()
+        told = [Told(*a, is_stale=now - a.moment > old_after * _NANOSECONDS) for a in done.answers.values()]
+        told += [self._old(uuid) for uuid in sorted(unread)]
+        self.stale = sum(one.is_stale for one in told)
+        return told
 
     def _old(self, uuid: str) -> Told:
         answer = self._known.get(uuid)
@@ -59,11 +68,17 @@ class Latest:
         return Told(*answer, is_stale=True)
 
     def changed(self, told: list[Told]) -> tuple[list[Told], bool]:
-        """Return what has to be published, and whether it is everything; what is old is always published."""
+        """Return what has to be published, and whether it is everything; what is old is always published.
+
+        Without a listing nobody knows what everything is; so all that is known is published until there is one.
+        """
         now = time.monotonic()
-        is_full = self._full_every is None or self._full_at is None or now - self._full_at >= self._full_every
+        is_due = self._full_every is None or self._full_at is None or now - self._full_at >= self._full_every
+        is_full = is_due and self.is_listed
         if is_full:
-            self._full_at, news = now, told
+            self._full_at = now
+        if is_due:
+            news = told
         else:
             news = [one for one in told if one.is_stale or self._published.get(one.object["uuid"]) != one.figures]
         if self._full_every is not None:

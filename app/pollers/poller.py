@@ -64,19 +64,29 @@ class Poller:
         self._show = show
         self.is_bulk = False
         """Whether all domains are asked in one call."""
+        self._is_given_up = False
+        """Whether that call has hung since the calls were compared."""
         self._not_supported_since: Any = None
+        self._telling_took = 0.0
+        """Seconds of CPU, in the last round."""
 
     @property
     def call(self) -> str:
         """The function of libvirt that is asked."""
         return self._walk.call_of(is_bulk=self.is_bulk)
 
+    def can_take_up(self) -> bool:
+        """Say, once, whether the call for all domains that was given up has come back."""
+        is_back = self._is_given_up and not self._walk.is_bulk_hung
+        self._is_given_up &= not is_back
+        return is_back
+
     async def beat(self) -> None:
         """Make one round."""
         since = self._hypervisor.since
         if not self._hypervisor.connected or self._not_supported_since == since:
             return
-        before = self._clock.read()
+        before, begun = self._clock.read(), time.monotonic()
         try:
             done = await self._round()
         except (LibvirtLost, ConnectionDied, Busy):
@@ -87,30 +97,33 @@ class Poller:
             self._not_supported_since = since
             log.warning("not_supported", poller=self.schedule.name, call=self.call)
             return
-        begun, after = time.thread_time(), self._clock.read()
+        after, worked = self._clock.read(), time.monotonic() - begun - done.waited
+        by_libvirtd = after - before if before is not None and after is not None else 0.0
+        # One call at a time: what libvirtd used beyond the time that we worked was for others.
+        self._pay(done.cpu + self._telling_took + min(by_libvirtd, max(0.0, worked)))
+        begun = time.thread_time()
         self._tell(done)
-        cpu = done.cpu + time.thread_time() - begun
-        self._pay(cpu + (after - before if before is not None and after is not None else 0))
+        self._telling_took = time.thread_time() - begun
 
     async def _round(self) -> Round:
         interval = self.schedule.interval_in_force
         patience = min(max(_SHORTEST_PATIENCE, interval * _PART_OF_INTERVAL), _LONGEST_PATIENCE)
         done = await self._walk.round(patience, interval, interval / 2 if self.is_bulk else 0)
         if AT_ONCE in done.left:
-            self.is_bulk = False  # until the next connection: somebody hangs
+            self.is_bulk, self._is_given_up = False, True  # somebody hangs
         return done
 
     def _tell(self, done: Round) -> None:
-        known = self._latest.take(done)
+        known = self._latest.take(done, self.schedule.interval_in_force)
         if self._show is not None:
             for one in known:
                 self._show(f"domain.{self._shape.event}", one.members())
         told, is_full = self._latest.changed(known)
         lives = self.schedule.interval_in_force
-        if self._shape.is_per_host:
+        if self._shape.is_per_host and (told or done.is_listed):
             data = {"call": self.call, "full": is_full}
             self._samples.of_host(self._shape.host_event, told, data, lives)
-        else:
+        elif not self._shape.is_per_host:
             self._samples.of_domains(self._shape.event, told, lives)
         self._after(done)
 
@@ -140,4 +153,5 @@ class Poller:
             "share": round(self.budget.share, 6),
             "skipped": self.schedule.skipped,
             "stale": self._latest.stale,
+            "listed": self._latest.is_listed,
         }

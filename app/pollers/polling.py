@@ -140,7 +140,9 @@ class Polling:
             self._seen(states, done.unread | done.gone)
         if done.host is not None:
             self._tell_of_the_host(done.host)
-        if done.answers and not self._is_tried and not done.left:
+        if self._light.can_take_up():
+            self._is_tried = False
+        if done.is_listed and done.answers and not self._is_tried and not done.left:
             self._is_tried = True
             self._trial = asyncio.create_task(self._try_both(), name="trial of calls")
 
@@ -157,10 +159,13 @@ class Polling:
 
     async def _try_both(self) -> None:
         """Compare the calls on a lane of its own: a guest that hangs holds up no round there."""
+        since = self._hypervisor.since
         try:
             found: Trial | None = await self._hypervisor.call(partial(compare, clock=self._clock), TRIAL)
         except (LibvirtLost, ConnectionDied, Busy, libvirt.libvirtError) as error:
             log.info("calls_not_compared", reason=str(error))
+            return
+        if since != self._hypervisor.since:  # of a former connection: another trial is about this one
             return
         if found is None:
             self._is_tried = False

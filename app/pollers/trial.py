@@ -1,4 +1,4 @@
-"""Which call gives the five figures for less: measured once on every connection, by asking the driver, not by its name.
+"""Which call gives the five figures for less: measured on every connection, by asking the driver, not by its name.
 
 Where libvirtd is seen from here its CPU counts, else the time that passes.  On QEMU the bulk call costs four times as
 much, because it asks the guest's monitor (libvirt 9.0); a long way to libvirt turns that round, as each call pays it.

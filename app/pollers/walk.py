@@ -2,10 +2,14 @@
 
 A call of libvirt cannot be cancelled: the worker that waits for a hung domain stays with it, the others go on with
 another worker on another connection, and the domain is not asked again until that call has come back.
+
+The listing needs every domain's lock, so one guest that hangs in its start holds it up, although everybody else
+answers: then whom the last listing named are looked up one by one, which needs only their own.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,11 +27,20 @@ Figures = dict[str, Any]
 """Members of a message's data."""
 
 NO_DOMAIN = ""
-"""Where a worker is when it asks no domain: it waits for a connection, lists, or asks for the host's figures."""
+"""Where a worker is when it asks no domain: it waits for a connection, or asks for the host's figures."""
+LISTING = "listing"
+"""Where it is when it asks which domains are active."""
+LIST_CALL = "virConnectListAllDomains"
+INACTIVE = -1
+"""The id of a domain that is not active."""
 QUIETLY = 20
 """Domains that are asked while libvirt's event loop stands still: 1 to 3 ms on QEMU."""
 AT_ONCE = "*"
 """Where a worker is when it asks for all domains in one call."""
+LISTED_SECONDS = 0.001
+"""What the listing may take for each domain; on QEMU it takes a hundredth of that."""
+TIMES_THE_USUAL = 3
+"""The listing may take so many times as long as it did at best lately: polkit may judge each domain in it."""
 
 
 class Answer(NamedTuple):
@@ -56,17 +69,27 @@ class Leg:
     """What one worker does of a round: written in its thread, read on the loop.  It keeps nothing of libvirt's."""
 
     skip: set[str]
+    former: dict[str, Identity] | None = None
+    """Whom to look up one by one, as libvirt has listed them before; None: it lists."""
     at: tuple[str, float] = (NO_DOMAIN, 0.0)
     """Where it is, and since when by time.monotonic()."""
     is_left: bool = False
     """Whether another worker has gone on with what it has not done."""
     listed: dict[str, Identity] = field(default_factory=dict)
     is_listed: bool = False
+    listing_took: float | None = None
+    """Seconds; None: it did not list."""
     answers: dict[str, Answer] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     host: Figures | None = None
     cpu: float = 0.0
     """Seconds of CPU that the worker's thread has used."""
+
+    @property
+    def still_there(self) -> dict[str, Identity]:
+        """Those that were listed and not found gone."""
+        gone = set(self.gone)
+        return {uuid: whose for uuid, whose in self.listed.items() if uuid not in gone}
 
     def reach(self, where: str) -> None:
         """In the worker: note where it is now."""
@@ -85,9 +108,9 @@ class Round:
     """What is known when a round is over."""
 
     listed: dict[str, Identity] = field(default_factory=dict)
-    """The active domains, by uuid."""
+    """The active domains, by uuid, as libvirt has told last."""
     is_listed: bool = False
-    """Whether libvirt has told which domains are active."""
+    """Whether it has told so in this round; if not, one that is not listed may be active."""
     answers: dict[str, Answer] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     """Listed, and no more there when they were asked."""
@@ -96,6 +119,8 @@ class Round:
     """Seconds of CPU that the workers have used, as far as they came back."""
     left: set[str] = field(default_factory=set)
     """With whom workers were left in this round."""
+    waited: float = 0.0
+    """Seconds that passed until they were left: nothing was done meanwhile."""
 
     @property
     def unread(self) -> set[str]:
@@ -124,6 +149,9 @@ class Walk:
         """Workers that were left and have not come back."""
         self._hung: set[str] = set()
         """Who did not answer when last asked."""
+        self._active: dict[str, Identity] | None = None
+        """Who was there when last listed, or asked since; None: not listed yet."""
+        self._listings_took: deque[float] = deque(maxlen=5)
 
     def call_of(self, *, is_bulk: bool) -> str:
         """Return the name of the function that is asked."""
@@ -131,8 +159,13 @@ class Walk:
 
     @property
     def is_hung(self) -> bool:
-        """Whether a worker waits for libvirt itself, or none is left: nothing can be asked."""
+        """Whether a worker waits for libvirt as a whole, or none is left: nothing can be asked."""
         return NO_DOMAIN in self._hanging() or len(self._stuck) >= self._hypervisor.size(self._lane)
+
+    @property
+    def is_bulk_hung(self) -> bool:
+        """Whether a worker waits for the one call for all domains."""
+        return AT_ONCE in self._hanging()
 
     def _hanging(self) -> set[str]:
         """Return where the workers that were left are now: one may still have gone a step further."""
@@ -147,38 +180,85 @@ class Walk:
         """
         done = Round()
         while not self.is_hung:
-            is_last = len(self._stuck) == self._hypervisor.size(self._lane) - 1
-            hung = self._hung if is_last else set()
-            leg = Leg({*done.answers, *done.gone, *self._hanging(), *hung})
+            leg = Leg(self._not_to_ask(done), None if at_once else self._former(done))
             leg.reach(NO_DOMAIN)
+            limits = {NO_DOMAIN: limit, LISTING: self._listing_limit(patience, limit), AT_ONCE: at_once}
+            if leg.former is not None and not done.is_listed:
+                done.listed = leg.former
+                limits[NO_DOMAIN] = limit / 2  # maybe libvirt answers nobody at all, and the listing was waited for
             work = partial(self._go, leg, at_once > 0)
             call = asyncio.ensure_future(self._hypervisor.call(work, self._lane))
-            where = await _watch(leg, call, {NO_DOMAIN: limit, AT_ONCE: at_once}, patience)
+            where = await _watch(leg, call, limits, patience)
             done.take(leg)
+            if leg.is_listed:
+                self._learn(leg)
             if where is None:
                 call.result()
                 break
             done.left.add(where)
+            done.waited += time.monotonic() - leg.at[1]
             self._leave(leg, call, where)
             at_once = 0 if where == AT_ONCE else at_once
+        self._end(done)
+        return done
+
+    def _not_to_ask(self, done: Round) -> set[str]:
+        """Return whom the next worker leaves out: the last one that is left also those that have hung before."""
+        is_last = len(self._stuck) == self._hypervisor.size(self._lane) - 1
+        return {*done.answers, *done.gone, *self._hanging(), *(self._hung if is_last else ())}
+
+    def _former(self, done: Round) -> dict[str, Identity] | None:
+        """Return whom the next worker looks up; None: it has to list.  Nobody waits twice for one lock."""
+        if done.is_listed:
+            return done.listed
+        return (self._active or {}) if LISTING in self._hanging() else None
+
+    def _listing_limit(self, patience: float, limit: float) -> float:
+        """Return how many seconds the listing may take; as long as nobody is known, there is nothing else to do."""
+        if self._active is None:
+            return limit
+        usual = min(self._listings_took, default=0.0)
+        return min(limit, max(patience + LISTED_SECONDS * len(self._active), TIMES_THE_USUAL * usual))
+
+    def _learn(self, leg: Leg) -> None:
+        """Take a listing, late or not."""
+        self._active = leg.still_there
+        if leg.listing_took is not None:
+            self._listings_took.append(leg.listing_took)
+
+    def _end(self, done: Round) -> None:
+        """Keep what a round has shown."""
         self._hung -= done.answers.keys()
         if done.is_listed:
             self._hung &= done.listed.keys()
-        return done
+        elif not done.listed:
+            done.listed = self._active or {}
+        if self._active is not None:
+            self._active = {uuid: whose for uuid, whose in self._active.items() if uuid not in done.gone}
 
     def _leave(self, leg: Leg, call: asyncio.Future[Any], where: str) -> None:
         leg.is_left = True
         self._stuck.add(leg)
-        self._hung.add(where)
-        name = leg.listed.get(where, {}).get("name")
-        log.warning("no_answer", lane=self._lane, domain=name, uuid=where or None, stuck=len(self._stuck))
+        whose = leg.listed.get(where)
+        if whose is not None:
+            self._hung.add(where)
+        calls = {NO_DOMAIN: None, LISTING: LIST_CALL, AT_ONCE: self._source.bulk_call}
+        fields = {
+            "lane": self._lane,
+            "call": calls.get(where, self._source.call),
+            "domain": whose and whose.get("name"),
+            "uuid": whose and where,
+        }
+        log.warning("no_answer", **fields, stuck=len(self._stuck))
 
         def came_back(call: asyncio.Future[Any]) -> None:
             self._stuck.discard(leg)
             self._hung -= leg.answers.keys()
+            if where == LISTING and leg.is_listed:
+                self._learn(leg)
             if not call.cancelled():
                 call.exception()  # whatever it was: nobody waits for it any more
-            log.info("answered_at_last", lane=self._lane, domain=name, uuid=where or None, stuck=len(self._stuck))
+            log.info("answered_at_last", **fields, stuck=len(self._stuck))
 
         call.add_done_callback(came_back)
 
@@ -207,30 +287,41 @@ class Walk:
         leg.is_listed = True
 
     def _ask_each(self, leg: Leg, connection: libvirt.virConnect) -> None:
-        domains = []
-        for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-            whose = identity(domain, self._host)
-            uuid = whose["uuid"]
-            leg.listed[uuid] = whose
-            if uuid not in leg.skip:
-                domains.append((uuid, whose, domain))
-        leg.is_listed = True
-        for begin in range(0, len(domains), QUIETLY):
+        if leg.former is None:
+            find = self._list(leg, connection).__getitem__
+        else:
+            leg.listed, find = dict(leg.former), connection.lookupByUUIDString
+        uuids = [uuid for uuid in leg.listed if uuid not in leg.skip]
+        for begin in range(0, len(uuids), QUIETLY):
             with quiet():
-                for one in domains[begin : begin + QUIETLY]:
+                for uuid in uuids[begin : begin + QUIETLY]:
                     if leg.is_left:
                         return
-                    self._ask(leg, connection, *one)
+                    self._ask(leg, connection, uuid, find)
+
+    def _list(self, leg: Leg, connection: libvirt.virConnect) -> dict[str, libvirt.virDomain]:
+        leg.reach(LISTING)
+        begun, domains, listed = time.monotonic(), {}, {}
+        for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            whose = identity(domain, self._host)
+            listed[whose["uuid"]], domains[whose["uuid"]] = whose, domain
+        leg.listed, leg.listing_took, leg.is_listed = listed, time.monotonic() - begun, True
+        return domains
 
     def _ask(
-        self, leg: Leg, connection: libvirt.virConnect, uuid: str, whose: Identity, domain: libvirt.virDomain
+        self, leg: Leg, connection: libvirt.virConnect, uuid: str, find: Callable[[str], libvirt.virDomain]
     ) -> None:
-        leg.at = (uuid, time.monotonic())
+        leg.reach(uuid)
+        whose = leg.listed[uuid]
         try:
-            figures = self._source.one(connection, domain)
+            domain = find(uuid)
+            if leg.former is not None:
+                whose = identity(domain, self._host)
+            is_ended = leg.former is not None and whose["id"] == INACTIVE
+            figures = None if is_ended else self._source.one(connection, domain)
         except libvirt.libvirtError as error:
             if _is_vanished(error, connection):
-                leg.gone.add(uuid)
+                leg.note(uuid, whose, None, self._source.call)
         except UnicodeDecodeError:  # the binding's, over the path of a disk: no figures
             pass
         else:

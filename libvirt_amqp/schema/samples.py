@@ -46,11 +46,15 @@ def _polling() -> Schema:
         **_INTERVALS,
         "call": described(TEXT, "libvirt's function that is asked"),
         "round_cpu_ms": described(
-            {"type": "number"}, "milliseconds of CPU for one round, smoothed: the agent's, and libvirtd's where seen"
+            {"type": "number"}, "milliseconds of CPU for one round, a median: the agent's, and libvirtd's where seen"
         ),
         "share": described({"type": "number"}, "of one CPU: 0.01 is 10 ms in a second"),
         "skipped": described(integer("uint64"), "rounds that were due while another one was not finished"),
         "stale": described(integer("uint64"), "domains that did not answer in the last round"),
+        "listed": described(
+            {"type": "boolean"},
+            "whether libvirt told in the last round which domains are active; else one may be missing",
+        ),
     }
     own: dict[str, Schema] = {
         "ceiling": described({"type": "number"}, "the share of one CPU above which intervals stretch"),

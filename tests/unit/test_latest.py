@@ -95,6 +95,31 @@ def test_without_the_option_everything_is_always_told() -> None:
         assert len(latest.changed(latest.take(round_of(answer("a"), answer("b"))))[0]) == 2
 
 
+def test_nothing_is_everything_that_is_active_as_long_as_libvirt_does_not_list() -> None:
+    for latest in (Latest(None), Latest(3600)):
+        assert latest.changed(latest.take(Round())) == ([], False)
+        assert not latest.is_listed
+        assert latest.changed(latest.take(round_of(answer("a"))))[1]
+        assert latest.is_listed
+        assert not latest.changed(latest.take(Round({"a": identity("a")}, answers={"a": answer("a", 2)})))[1]
+
+
+def test_an_answer_that_a_round_has_kept_for_longer_than_an_interval_is_not_passed_off_as_new() -> None:
+    latest = Latest(None)
+    early, late = latest.take(round_of(answer("a", seconds_ago=17), answer("b", seconds_ago=9)), 10)
+    assert (early.is_stale, late.is_stale) == (True, False)
+    assert early.members()["age"] == pytest.approx(17, abs=1)
+    assert latest.stale == 1
+
+
+def test_who_has_vanished_since_the_last_listing_is_gone() -> None:
+    latest = Latest(None)
+    latest.take(round_of(answer("a"), answer("b")))
+    done = Round({"a": identity("a"), "b": identity("b")}, answers={"a": answer("a")}, gone={"b"})
+    assert [(one.object["uuid"], one.is_stale) for one in latest.take(done)] == [("a", False)]
+    assert [one.object["uuid"] for one in latest.take(Round())] == ["a"]
+
+
 def published(told: list[Told]) -> list[dict[str, Any]]:
     bodies: list[bytes] = []
     Samples("h1", 1, lambda _key, body, _lives: bodies.append(body)).of_host("domains", told, {"call": CALL}, 10)

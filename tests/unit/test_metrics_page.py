@@ -272,6 +272,24 @@ async def test_what_polling_costs_is_shown_for_each_poller(open_exporter: Open) 
     assert found.value(prefix + "stale", poller="groups") == 4
 
 
+async def test_where_domains_could_not_be_listed_and_none_is_known_nobody_says_that_there_are_none(
+    open_exporter: Open,
+) -> None:
+    shown = await open_exporter()
+    shown.health["polling"] = {"listed": False}
+
+    async def not_listed() -> Scrape | None:
+        found = await shown.scrape()
+        return found if found.value("libvirt_amqp_polling_listed", poller="statistics") == 0 else None
+
+    found: Scrape = await eventually(not_listed)
+    assert found.value("libvirt_up") == 0
+    assert "libvirt_domains" not in found.names
+    shown.info()
+    found = await shown.scrape()
+    assert (found.value("libvirt_up"), found.value("libvirt_domains")) == (1, 1)
+
+
 async def test_prometheus_may_ask_for_some_names_only(open_exporter: Open) -> None:
     shown = await open_exporter()
     shown.info()

@@ -84,8 +84,9 @@ async def test_a_beat_that_fails_does_not_end_the_schedule() -> None:
     assert beats >= 3
 
 
-def test_what_costs_too_much_stretches_by_a_whole_factor_at_once() -> None:
+def test_what_costs_too_much_stretches_by_a_whole_factor_when_two_rounds_say_so() -> None:
     budget = Budget(10, 0.01, 360)
+    assert not budget.spend(0.25)
     assert budget.spend(0.25)
     assert budget.factor == 3
     assert budget.share == pytest.approx(0.25 / 30)
@@ -108,7 +109,8 @@ def test_it_gets_shorter_again_when_the_cost_is_well_under_the_ceiling() -> None
 
 def test_a_cost_just_under_the_ceiling_does_not_make_it_waver() -> None:
     budget = Budget(10, 0.01, 360)
-    budget.spend(0.11)
+    for _ in range(2):
+        budget.spend(0.11)
     assert budget.factor == 2
     assert not any(budget.spend(0.099) for _ in range(50))
     assert budget.factor == 2
@@ -123,8 +125,32 @@ def test_a_single_dear_round_stretches_less_than_dear_rounds_do() -> None:
     assert once.factor < always.factor == 5
 
 
+@pytest.mark.parametrize("before", [0, 1, 2, 10])
+def test_one_round_in_which_somebody_else_kept_libvirtd_busy_stretches_nothing(before: int) -> None:
+    budget = Budget(1, 0.01, 3600)
+    changes = [budget.spend(cost) for cost in (*[0.002] * before, 0.17, *[0.002] * 10)]
+    assert not any(changes)
+    assert budget.factor == 1
+
+
+@pytest.mark.parametrize("before", [0, 1, 10])
+def test_rounds_that_are_dear_from_now_on_stretch_within_three(before: int) -> None:
+    budget = Budget(1, 0.01, 3600)
+    for cost in (*[0.002] * before, *[0.17] * 3):
+        budget.spend(cost)
+    assert budget.factor == 17
+
+
+def test_two_cheap_rounds_end_what_dear_ones_have_stretched() -> None:
+    budget = Budget(1, 0.01, 3600)
+    for cost in (*[0.17] * 10, *[0.002] * 2):
+        budget.spend(cost)
+    assert budget.factor == 1
+
+
 def test_a_ceiling_that_cannot_be_kept_ends_at_an_hour() -> None:
     schedule = Schedule("test", 10, HOSTS[0])
     budget = Budget(10, 1e-9, schedule.longest_factor)
-    budget.spend(1)
+    for _ in range(2):
+        budget.spend(1)
     assert budget.factor * 10 == LONGEST_INTERVAL
