@@ -96,8 +96,8 @@ _BY_STATE = (
 def _state(domain: libvirt.virDomain) -> int | None:
     """Ask the few whose state no filter tells; one that vanished, or is about to start, is left to its own event."""
     try:
-        state, reason = domain.state()
-        return None if is_starting(state, reason) else int(state)
+        state, reason = map(int, domain.state())
+        return None if is_starting(state, reason) else state
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
