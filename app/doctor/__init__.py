@@ -9,7 +9,8 @@ from pathlib import Path
 from app.doctor import broker, clock, host, libvirt, limits, permissions, place, socket, state
 from app.doctor.ask import Answer, ask
 from app.doctor.finding import Finding, Status, ok, unseen, wrong
-from app.settings import DEFAULT_FILE, PREFIX, Settings, SettingsError, load
+from app.settings import PREFIX, Settings, SettingsError, load
+from libvirt_amqp.local import SETTINGS_FILE
 
 __all__ = ["Finding", "Status", "examine"]
 
@@ -67,14 +68,14 @@ async def _broker(settings: Settings, known: str | None, listen_seconds: float) 
 def _settings_read(file: Path | None) -> Finding:
     given = sorted(name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX))
     sources = [f"the environment ({', '.join(given)})"] if given else []
-    path = file or DEFAULT_FILE
+    path = file or SETTINGS_FILE
     if path.exists():
         sources.append(str(path))
     return ok("settings", f"read from {' over '.join(sources)}" if sources else "none is set: all are the defaults")
 
 
 def _settings_refused(error: str, file: Path | None) -> Finding:
-    path = file or DEFAULT_FILE
+    path = file or SETTINGS_FILE
     if "cannot be read" in error:
         mend = f"chown root:{os.getgid()} {path}; chmod 0640 {path}"
     elif unknown := re.match(rf"({PREFIX}\w+) is no setting", error):

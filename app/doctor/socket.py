@@ -51,7 +51,11 @@ def let_enter(path: Path) -> str:
 
 def user() -> str:
     """Return this process's user as name and number, so far as this machine (or container) has a name."""
-    uid = os.getuid()
+    return name_of(os.getuid())
+
+
+def name_of(uid: int) -> str:
+    """Return a user as name and number."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} ({uid})"
     except KeyError:
