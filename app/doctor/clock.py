@@ -42,7 +42,7 @@ def check_kernel() -> Finding:
 
 async def check_fleet(url: str, host: str, seconds: float) -> Finding:
     """Listen for a heartbeat of each other host, and compare its time with ours."""
-    ahead: dict[str, float] = {}
+    differences: dict[str, float] = {}
     try:
         async with connect(url, "libvirt-amqp doctor") as client:
             with contextlib.suppress(TimeoutError):
@@ -50,23 +50,23 @@ async def check_fleet(url: str, host: str, seconds: float) -> Finding:
                     async for message in client.subscribe({STATS: ["*.agent.heartbeat"]}):
                         sender = str(message.body["source"])
                         late = datetime.now(UTC) - parse_time(message.body["time"])
-                        ahead[sender] = min(late.total_seconds(), ahead.get(sender, float("inf")))
+                        differences[sender] = min(late.total_seconds(), differences.get(sender, float("inf")))
     except BrokerUnavailable as error:
         look = f"date +%s.%N; libvirt-amqp watch '*.agent.heartbeat'   (as a user who may read {STATS})"
         return unseen(FLEET, f"the broker does not let an agent hear the others: {error}", look)
     except (LookupError, TypeError, ValueError) as error:
         return unseen(FLEET, f"a heartbeat could not be read: {error}")
-    ahead.pop(encode_word(host), None)
-    return judge(ahead, seconds)
+    differences.pop(encode_word(host), None)
+    return judge(differences, seconds)
 
 
-def judge(ahead: dict[str, float], seconds: float) -> Finding:
+def judge(differences: dict[str, float], seconds: float) -> Finding:
     """Say what the differences mean: ours minus theirs, in seconds, for each other host."""
-    if not ahead:
+    if not differences:
         return unseen(FLEET, f"no other host was heard within {seconds:g} s")
-    shown = ", ".join(f"{name} {difference:+.1f} s" for name, difference in sorted(ahead.items()))
-    middle = median(ahead.values())
+    shown = ", ".join(f"{name} {difference:+.1f} s" for name, difference in sorted(differences.items()))
+    middle = median(differences.values())
     if abs(middle) <= MOST_SECONDS:
-        return ok(FLEET, f"within {MOST_SECONDS:g} s of {len(ahead)} (the middle one differs by {middle:+.1f} s)")
-    blame = "this clock, or the other one," if len(ahead) == 1 else "this clock"
+        return ok(FLEET, f"within {MOST_SECONDS:g} s of {len(differences)} (the middle one differs by {middle:+.1f} s)")
+    blame = "this clock, or the other one," if len(differences) == 1 else "this clock"
     return wrong(FLEET, f"{blame} is wrong: this one minus the others' is {shown}", _MEND)

@@ -29,8 +29,8 @@ def check_name(settings: Settings, asked: tuple[Answer, ...]) -> tuple[Finding, 
     return wrong(NAME, "no name is known: HOST is not set, none was kept, and libvirt cannot be asked", mend), None
 
 
-async def check_served(url: str, host: str, settings: Settings) -> Finding:
-    """Ask over the broker who serves the host, and on this machine who lives here."""
+async def check_served(url: str, host: str, settings: Settings, *, permit: str) -> Finding:
+    """Ask over the broker who serves the host, and on this machine who lives here; `permit` is what lets us ask."""
     try:
         async with connect(url, "libvirt-amqp doctor") as client:
             answer = await client.call(Address(host, "agent"), "ping", timeout=_SECONDS)
@@ -42,7 +42,7 @@ async def check_served(url: str, host: str, settings: Settings) -> Finding:
     except CallError as error:
         return ok(SERVED, f"an agent serves {host}, and says: {error.message}")
     except BrokerUnavailable as error:
-        return unseen(SERVED, f"the broker does not let us ask who serves {host}: {error}")
+        return unseen(SERVED, f"the broker does not let us ask who serves {host}: {error}", permit)
     if answer["instance"] in await asyncio.to_thread(_instances_here, settings):
         return ok(SERVED, f"the agent of this machine serves {host} (instance {answer['instance']})")
     mend = (

@@ -9,7 +9,8 @@ from pathlib import Path
 from app.doctor.finding import Finding, advice, ok, unseen, wrong
 from app.doctor.place import SYSTEM, Place, in_container
 
-CHECK = "socket"
+CHECK, SESSION = "socket", "session"
+SYSTEM_URI = "LIBVIRT_AMQP_URI=qemu:///system"
 MOUNT = f"mount the folder, not the file: -v {SYSTEM}:{SYSTEM}:ro   (compose: volumes: ['{SYSTEM}:{SYSTEM}:ro'])"
 
 
@@ -36,6 +37,12 @@ def _judge(path: Path, found: os.stat_result) -> Finding:
     if is_mount_point(path):
         return advice(CHECK, f"{text}, but the file itself is mounted: a libvirtd that restarts makes another", MOUNT)
     return ok(CHECK, text)
+
+
+def check_session(uri: str) -> Finding:
+    """Say that this is not the machine's libvirt, which is what whoever is not root gets by default."""
+    text = f"{uri} is the libvirt of user {user()} alone, whose guests are not the machine's"
+    return advice(SESSION, text, f"{SYSTEM_URI}   (unless this user's own guests are meant)")
 
 
 def closed(path: Path) -> Path:
