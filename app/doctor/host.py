@@ -5,7 +5,8 @@ import contextlib
 import os
 
 from app.doctor.ask import Answer
-from app.doctor.finding import Finding, ok, unseen, wrong
+from app.doctor.finding import Finding, advice, ok, unseen, wrong
+from app.doctor.place import in_container
 from app.settings import Settings
 from libvirt_amqp.broker import BrokerUnavailable
 from libvirt_amqp.client import connect
@@ -24,7 +25,12 @@ def check_name(settings: Settings, asked: tuple[Answer, ...]) -> tuple[Finding, 
     if last := kept(state_directories(os.environ, settings.state_dir)):
         return ok(NAME, f"{last.host} (kept in {last.directory})"), last.host
     if told := next((answer.hostname for answer in asked if answer.hostname), None):
-        return ok(NAME, f"{told} (libvirt's name of this machine)"), told
+        text = f"{told} (libvirt's name of this machine)"
+        if in_container() and any((answer.uri or "").startswith("test:") for answer in asked):
+            return advice(
+                NAME, f"{text}: that of the container, and another with the next", "LIBVIRT_AMQP_HOST=NAME"
+            ), told
+        return ok(NAME, text), told
     mend = "LIBVIRT_AMQP_HOST=NAME   (or libvirt, which knows one)"
     return wrong(NAME, "no name is known: HOST is not set, none was kept, and libvirt cannot be asked", mend), None
 

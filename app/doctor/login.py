@@ -60,7 +60,8 @@ def vhost(url: str) -> str:
 
 def _password(way: Way) -> str:
     if user(way.url) != BY_CERTIFICATE:
-        return f"rabbitmqctl change_password {user(way.url)} PASSWORD   (or add_user; then LIBVIRT_AMQP_BROKER_URL)"
+        then = "or add_user, or the like of another broker; then LIBVIRT_AMQP_BROKER_URL"
+        return f"rabbitmqctl change_password {user(way.url)} PASSWORD   ({then})"
     made = f"rabbitmqctl add_user {BY_CERTIFICATE} x; rabbitmqctl clear_password {BY_CERTIFICATE}"
     name = f"openssl x509 -noout -subject -in {way.query.get('certfile')}"
     return f"{made}   ({name}; or rabbitmq-plugins enable rabbitmq_auth_mechanism_ssl, and auth_mechanisms)"

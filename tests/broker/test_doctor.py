@@ -17,6 +17,7 @@ from test_processes import Process
 
 from app.doctor.place import in_container
 from libvirt_amqp.broker import QueueHeld, open_link
+from libvirt_amqp.cli import watch
 
 START = "LIBVIRT_AMQP_BROKER_URL=amqp://" if in_container() else "systemctl start rabbitmq-server"
 """What mends that nobody answers at 127.0.0.1, which in a container is not the machine."""
@@ -160,6 +161,10 @@ async def test_no_line_takes_from_the_user_of_another_host_what_it_has(rabbit: P
         "LIBVIRT_AMQP_HOST=host1   (the host that this user speaks for)"
     }
     follow(rabbit, examined, "wrong", "advice", "unseen")
+    look = (
+        (examined.found["clock of other hosts"].mend or "").partition("; libvirt-amqp watch ")[2].partition("   (")[0]
+    )
+    assert watch.command.make_context("watch", shlex.split(look)).params["event"] == "heartbeat"
     assert (rabbit.ctl("list_permissions"), rabbit.ctl("list_topic_permissions")) == before
     assert (await examine(BROKER_URL=url, HOST="host1")).wrong == set()
 
@@ -181,6 +186,15 @@ async def test_in_a_container_a_broker_beside_it_is_not_this_machines(monkeypatc
     found = (await examine(BROKER_URL=f"amqp://127.0.0.1:{free_port()}/")).found["broker address"]
     assert (found.status, "127.0.0.1 is this container" in (found.mend or "")) == ("wrong", True), found
     assert "systemctl" not in (found.mend or "")
+
+
+async def test_in_a_container_the_test_drivers_name_for_the_host_is_advised_against(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("container", "a test's")
+    monkeypatch.delenv("LIBVIRT_AMQP_HOST")
+    found = (await examine(BROKER_URL=f"amqp://127.0.0.1:{free_port()}/")).found["host"]
+    assert (found.status, found.mend) == ("advice", "LIBVIRT_AMQP_HOST=NAME"), found
 
 
 async def test_in_a_container_the_images_folder_is_given_for_state(
