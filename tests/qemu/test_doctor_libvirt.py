@@ -211,7 +211,7 @@ def test_polkits_refusal_is_answered_with_the_hypervisors_group() -> None:
     """What a stock Debian 12 says to a known user outside of group libvirt."""
     error = "authentication unavailable: no polkit agent available to authenticate action 'org.libvirt.unix.manage'"
     place = find("qemu:///system", read_only=False)
-    finding = libvirt.check(RW, Answer("qemu:///system", error), place, is_needed=True)
+    finding = libvirt.check(RW, Answer("qemu:///system", error), place, "full", is_needed=True)
     assert (finding.status, "polkit does not let this user in" in finding.text) == ("wrong", True)
     assert (finding.mend or "").startswith("usermod -aG libvirt ")
 
