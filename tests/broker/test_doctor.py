@@ -152,6 +152,7 @@ async def test_topics_that_are_refused_are_told_and_the_lines_given_bring_them(r
 
 
 async def test_no_line_takes_from_the_user_of_another_host_what_it_has(rabbit: PrivateRabbitMQ, tmp_path: Path) -> None:
+    await examine(BROKER_URL=rabbit.url)  # makes the exchanges
     run_as_written(blocks("4. Permissions", "sh")[1], rabbit, tmp_path)
     url = rabbit.url.replace("guest:guest", "host1:secret1")
     before = rabbit.ctl("list_permissions"), rabbit.ctl("list_topic_permissions")
