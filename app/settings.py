@@ -2,19 +2,17 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from libvirt_amqp import local
 from libvirt_amqp.keys import ANY
-from libvirt_amqp.local import state_directory
 from libvirt_amqp.url import DEFAULT_URL, parse_url
 
-PREFIX = "LIBVIRT_AMQP_"
-DEFAULT_FILE = Path("/etc/libvirt-amqp.toml")
+PREFIX = local.PREFIX
 
 STATS_GROUPS = (
     "state",
@@ -134,7 +132,7 @@ class Settings(BaseModel):
         """Where the state lives, in the order that the contract gives."""
         if self.state_dir is not None:
             return self.state_dir
-        return state_directory(os.environ)
+        return local.state_directory(os.environ)
 
 
 def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> Settings:
@@ -164,14 +162,14 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
 
 
 def _from_file(file: Path | None) -> dict[str, Given]:
-    path = file or DEFAULT_FILE
+    path = file or local.SETTINGS_FILE
     if file is None and not path.exists():
         return {}
     try:
-        values = tomllib.loads(path.read_text())
+        values = local.read_file(path)
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SettingsError(f"{path} is no TOML: {error}") from error
     return {key.lower(): Given(value, f"{path}: {_shown(key)}", str.lower) for key, value in values.items()}
 

@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from dataclasses import dataclass, replace
 
@@ -30,11 +31,12 @@ class Answer:
 
 
 async def ask(uri: str | None, *, read_only: bool, seconds: float = SECONDS) -> Answer:
-    """Open libvirt as the agent would, and close it again."""
+    """Open libvirt as the agent would, and close it again; no session's libvirtd is started for that."""
     mode = "read-only" if read_only else "read-write"
     # -P: a folder named app in the current one is none of ours.
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "app.doctor.ask", mode, *([] if uri is None else [uri])),
+        env=os.environ | {"LIBVIRT_AUTOSTART": "0"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -1,12 +1,13 @@
 """Checks the way to the broker in the order in which it is gone: address, TLS and login, virtual host."""
 
 import asyncio
+import ipaddress
 import os
-import re
 import socket
-from urllib.parse import unquote
 
 from app.doctor.finding import Finding, ok, wrong
+from app.doctor.login import refusal, user, vhost
+from app.doctor.place import in_container
 from libvirt_amqp.broker import BrokerUnavailable, open_link
 from libvirt_amqp.url import describe, parse_url
 
@@ -26,22 +27,9 @@ async def check(url: str, permit: str) -> tuple[list[Finding], str | None]:
     try:
         link = await open_link(url, "libvirt-amqp doctor")
     except BrokerUnavailable as error:
-        return [address, _refused(url, str(error), permit)], None
+        return [address, wrong(LOGIN, *refusal(url, str(error), permit))], None
     await link.close()
     return [address, ok(LOGIN, f"user {user(url)}, virtual host {vhost(url)}: {link.product}")], link.product
-
-
-def user(url: str) -> str:
-    """Return whom the broker takes us for: by the URL, or by a client certificate, whose name has to be filled in."""
-    target = parse_url(url)
-    if target.query.get("auth", "").lower() == "external":
-        return "NAME_IN_CERTIFICATE"
-    return target.user or "guest"
-
-
-def vhost(url: str) -> str:
-    """Return the virtual host: what follows the first slash, or the default one."""
-    return unquote(parse_url(url).raw_path[1:]) or "/"
 
 
 async def _address(url: str) -> Finding:
@@ -56,40 +44,22 @@ async def _address(url: str) -> Finding:
         return wrong(ADDRESS, text, f"let TCP port {port} of {host} through   (firewall, network of the container)")
     except OSError as error:
         text = f"{describe(url)}: {os.strerror(error.errno) if error.errno else error}"
-        return wrong(ADDRESS, text, f"systemctl start rabbitmq-server   (on {host}; else mend LIBVIRT_AMQP_BROKER_URL)")
+        return wrong(ADDRESS, text, _start(host))
     writer.close()
     return ok(ADDRESS, f"{describe(url)} answers")
 
 
-def _refused(url: str, error: str, permit: str) -> Finding:
-    name, place = user(url), vhost(url)
-    known = {
-        r"ACCESS_REFUSED|AuthenticationError|Login was refused|Authentication failed": (
-            f"user {name} or its password is refused (guest may come from the broker's own machine only)",
-            f"rabbitmqctl change_password {name} PASSWORD   (or add_user; then LIBVIRT_AMQP_BROKER_URL)",
-        ),
-        r"virtual host|vhost|OpenOk|NOT_ALLOWED": (
-            f"virtual host {place} is missing, or not for user {name}",
-            f"rabbitmqctl add_vhost {place}; {permit}",
-        ),
-        r"CERTIFICATE_VERIFY_FAILED|certificate is refused": (
-            "the broker's certificate is not trusted",
-            "append ?cafile=/path/to/ca.pem to LIBVIRT_AMQP_BROKER_URL",
-        ),
-        r"CERTIFICATE_REQUIRED|client certificate|our certificate": (
-            "the broker wants another client certificate",
-            "append ?certfile=/path/to/cert.pem&keyfile=/path/to/key.pem to LIBVIRT_AMQP_BROKER_URL",
-        ),
-        r"WRONG_VERSION_NUMBER|no TLS on this port": (
-            "there is no TLS on this port",
-            "amqp:// instead of amqps:// in LIBVIRT_AMQP_BROKER_URL, or the port for TLS (5671)",
-        ),
-        r"[Rr]eset|closed the connection at once|InvalidFrame|EOF|ended": (
-            "there is something else than AMQP on this port, or TLS",
-            "amqps:// instead of amqp:// in LIBVIRT_AMQP_BROKER_URL, or the port for AMQP (5672)",
-        ),
-    }
-    for pattern, (meaning, mend) in known.items():
-        if re.search(pattern, error):
-            return wrong(LOGIN, f"{meaning}: {error}", mend)
-    return wrong(LOGIN, error, "rabbitmqctl status   (on the broker's machine; its log says more)")
+def _start(host: str) -> str:
+    if in_container() and _is_loopback(host):
+        name = "amqp://USER:PASSWORD@BROKER/"
+        return (
+            f"LIBVIRT_AMQP_BROKER_URL={name}   ({host} is this container; for a broker on the machine: --network host)"
+        )
+    return f"systemctl start rabbitmq-server   (on {host}; else mend LIBVIRT_AMQP_BROKER_URL)"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

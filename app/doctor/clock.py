@@ -10,7 +10,6 @@ import ctypes
 import os
 import struct
 from datetime import UTC, datetime
-from statistics import median
 
 from app.doctor.finding import Finding, advice, ok, unseen, wrong
 from libvirt_amqp.broker import BrokerUnavailable
@@ -42,7 +41,7 @@ def check_kernel() -> Finding:
 
 async def check_fleet(url: str, host: str, seconds: float) -> Finding:
     """Listen for a heartbeat of each other host, and compare its time with ours."""
-    ahead: dict[str, float] = {}
+    differences: dict[str, float] = {}
     try:
         async with connect(url, "libvirt-amqp doctor") as client:
             with contextlib.suppress(TimeoutError):
@@ -50,23 +49,32 @@ async def check_fleet(url: str, host: str, seconds: float) -> Finding:
                     async for message in client.subscribe({STATS: ["*.agent.heartbeat"]}):
                         sender = str(message.body["source"])
                         late = datetime.now(UTC) - parse_time(message.body["time"])
-                        ahead[sender] = min(late.total_seconds(), ahead.get(sender, float("inf")))
+                        differences[sender] = min(late.total_seconds(), differences.get(sender, float("inf")))
     except BrokerUnavailable as error:
-        look = f"date +%s.%N; libvirt-amqp watch '*.agent.heartbeat'   (as a user who may read {STATS})"
+        look = f"date -u; libvirt-amqp watch --stats --event heartbeat --json   (its `time`; as who may read {STATS})"
         return unseen(FLEET, f"the broker does not let an agent hear the others: {error}", look)
     except (LookupError, TypeError, ValueError) as error:
         return unseen(FLEET, f"a heartbeat could not be read: {error}")
-    ahead.pop(encode_word(host), None)
-    return judge(ahead, seconds)
+    differences.pop(encode_word(host), None)
+    return judge(differences, seconds)
 
 
-def judge(ahead: dict[str, float], seconds: float) -> Finding:
-    """Say what the differences mean: ours minus theirs, in seconds, for each other host."""
-    if not ahead:
+def judge(differences: dict[str, float], seconds: float) -> Finding:
+    """Say what the differences mean: ours minus theirs, in seconds, for each other host; most clocks are right."""
+    if not differences:
         return unseen(FLEET, f"no other host was heard within {seconds:g} s")
-    shown = ", ".join(f"{name} {difference:+.1f} s" for name, difference in sorted(ahead.items()))
-    middle = median(ahead.values())
-    if abs(middle) <= MOST_SECONDS:
-        return ok(FLEET, f"within {MOST_SECONDS:g} s of {len(ahead)} (the middle one differs by {middle:+.1f} s)")
-    blame = "this clock, or the other one," if len(ahead) == 1 else "this clock"
+    far = {name: difference for name, difference in differences.items() if abs(difference) > MOST_SECONDS}
+    if not far:
+        return ok(FLEET, f"within {MOST_SECONDS:g} s of {len(differences)} (at most {_most(differences):.1f} s)")
+    shown = ", ".join(f"{name} {difference:+.1f} s" for name, difference in sorted(far.items()))
+    against = max(sum(abs(one - other) <= MOST_SECONDS for other in far.values()) for one in far.values())
+    with_us = len(differences) - len(far) + 1
+    if with_us > against:
+        text = f"within {MOST_SECONDS:g} s of {with_us - 1}, but not of those whose clock is wrong"
+        return advice(FLEET, f"{text}: this one minus theirs is {shown}", f"{_MEND}   (on {', '.join(sorted(far))})")
+    blame = "this clock, or that of others," if with_us == against else "this clock"
     return wrong(FLEET, f"{blame} is wrong: this one minus the others' is {shown}", _MEND)
+
+
+def _most(differences: dict[str, float]) -> float:
+    return max(map(abs, differences.values()))

@@ -1,27 +1,31 @@
 """Checks whether libvirt lets us in, read-only and read-write, and what its refusals mean."""
 
+import os
 import re
 from collections.abc import Callable
 
 from app.doctor.ask import Answer
 from app.doctor.finding import Finding, ok, wrong
 from app.doctor.place import Place, in_container
-from app.doctor.socket import MOUNT, join_group, let_enter, make_user, outer_uid, start_libvirt, user
+from app.doctor.socket import MOUNT, SYSTEM_URI, join_group, let_enter, make_user, outer_uid, start_libvirt, user
 
 READ_ONLY, READ_WRITE = "libvirt read-only", "libvirt read-write"
 _NOBODY = 65534
 UNKNOWN_USER = r"Failed to find user record for uid"
+_NOWHERE = r"No such file or directory|does not exist in \$PATH|Connection refused|no connection driver available"
 _NO_GROUP_COUNTS = "a container's own groups do not count: polkit reads the hypervisor's /etc/group"
 
 
-def check(name: str, answer: Answer, place: Place | None, *, is_needed: bool) -> Finding:
+def check(name: str, answer: Answer, place: Place | None, access: str, *, is_needed: bool) -> Finding:
     """Say what an attempt to open libvirt came to."""
     if answer.error is None:
         return ok(name, f"{answer.uri} answers (libvirt {_version(answer.version or 0)}, host {answer.hostname})")
     if not is_needed:
-        return ok(name, f"refused, which ACCESS=read-only does not need: {answer.error}")
+        return ok(name, f"refused, which ACCESS={access} does not need: {answer.error}")
     if answer.timed_out:
         return wrong(name, f"libvirtd does not answer: {answer.error}", _restart(place))
+    if place is None and answer.uri is None and re.search(_NOWHERE, answer.error):
+        return wrong(name, f"libvirt's own choice, as URI is not set, leads nowhere: {answer.error}", _choose())
     for pattern, meaning, mend in _KNOWN:
         if re.search(pattern, answer.error):
             return wrong(name, f"{meaning}: {answer.error}", mend(place))
@@ -71,6 +75,14 @@ def _start(place: Place | None) -> str:
     if in_container() and place is not None and not place.socket.parent.is_dir():
         return MOUNT
     return start_libvirt(is_session=place is not None and place.is_session)
+
+
+def _choose() -> str:
+    if in_container():
+        return f"{SYSTEM_URI}, and {MOUNT}"
+    if os.getuid() == 0:
+        return start_libvirt(is_session=False)
+    return f"{SYSTEM_URI}   (who is not root gets a session of his own from libvirt)"
 
 
 def _driver(_place: Place | None) -> str:

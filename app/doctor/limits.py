@@ -1,6 +1,8 @@
 """Checks libvirtd's limits against what the agent uses: no client can ask for them, so its configuration is read."""
 
+import errno
 import os
+import pwd
 import re
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from app.doctor.ask import Answer
 from app.doctor.finding import Finding, ok, unseen, wrong
 from app.doctor.place import in_container
 from app.hypervisor import MOST_CONNECTIONS, MOST_STUCK
+from libvirt_amqp.local import home
 
 CHECK = "libvirt's limits"
 DEFAULTS = {"max_clients": 5000, "max_workers": 20, "max_client_requests": 5}
@@ -50,9 +53,19 @@ def configuration(daemon: int) -> Path:
         if word.startswith("--config="):
             return Path(word.partition("=")[2])
     name = f"{(process / 'comm').read_text().strip()}.conf"
-    if process.stat().st_uid == 0:
+    if (owner := process.stat().st_uid) == 0:
         return Path("/etc/libvirt") / name
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "libvirt" / name
+    return _configuration_home(owner) / "libvirt" / name
+
+
+def _configuration_home(owner: int) -> Path:
+    """Return where a user's daemon looks; of another user's environment only the home is known."""
+    if owner == os.getuid():
+        return Path(os.environ.get("XDG_CONFIG_HOME") or home() / ".config")
+    try:
+        return Path(pwd.getpwuid(owner).pw_dir) / ".config"
+    except KeyError:
+        raise OSError(errno.ENOENT, "its user has no home here", f"configuration of uid {owner}'s daemon") from None
 
 
 def read(path: Path) -> dict[str, int]:

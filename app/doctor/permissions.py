@@ -12,12 +12,12 @@ import asyncio
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from app.doctor.broker import user, vhost
 from app.doctor.finding import Finding, advice, ok, unseen, wrong
+from app.doctor.login import BY_CERTIFICATE, user, vhost
 from libvirt_amqp.broker import BrokerUnavailable, Channel, Link, QueueHeld, open_link
-from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, Address, encode_word
+from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, Address, decode_word, encode_word
 from libvirt_amqp.wire import Properties
 
 RABBITMQ = "RabbitMQ"
@@ -38,35 +38,58 @@ class Role:
     url: str
     host: str
     product: str = RABBITMQ
+    is_anothers: bool = False
+    """The user was seen to speak for the host of its own name, which is another."""
 
     @property
     def queue(self) -> str:
         """The host's queue of requests."""
         return f"libvirt.rpc.{encode_word(self.host)}"
 
+    @property
+    def word(self) -> str:
+        """The host in keys, which is the name that its user has to have."""
+        return encode_word(self.host)
+
+    @property
+    def is_users_own(self) -> bool:
+        """Say whether the user may get the role of this host: it has that name, or nobody here knows its name."""
+        return user(self.url) in {self.word, BY_CERTIFICATE}
+
     def permissions(self) -> str:
         """Return the line that gives an agent everything it needs but the topics."""
-        if self.product != RABBITMQ:
-            return self._elsewhere()
+        return self._unless_anothers(self._permissions(user(self.url)))
+
+    def _permissions(self, name: str) -> str:
         queue = _escaped(self.queue)
         names = r"libvirt\.(events|stats|rpc)"
         patterns = (f"({names}|{queue}|amq\\.gen-.*)", f"({names}|{queue}|amq\\.(gen-.*|default))")
         parts = (*patterns, f"(libvirt\\.rpc|{queue}|amq\\.gen-.*)")
         quoted = " ".join(f"'^{part}$'" for part in parts)
-        return f"rabbitmqctl set_permissions -p {vhost(self.url)} {user(self.url)} {quoted}"
+        return f"rabbitmqctl set_permissions -p {vhost(self.url)} {name} {quoted}"
 
     def topics(self, exchange: str) -> str:
         """Return the line that lets an agent speak for its host on an exchange, and for no other."""
-        if self.product != RABBITMQ:
-            return self._elsewhere()
-        word = _escaped(encode_word(self.host))
+        word = _escaped(self.word)
         write = f"^{word}\\.agent\\.ping$" if exchange == RPC else f"^{word}\\."
         read = f"^({word}\\.#|{ANY}\\.connect\\.\\*)$" if exchange == RPC else "^$"
         where = f"-p {vhost(self.url)} {user(self.url)} {exchange}"
-        return f"rabbitmqctl set_topic_permissions {where} '{write}' '{read}'"
+        return self._unless_anothers(f"rabbitmqctl set_topic_permissions {where} '{write}' '{read}'")
 
-    def _elsewhere(self) -> str:
-        return f"give {user(self.url)} an agent's rights in the broker's access control (docs/operations.md, section 4)"
+    def _unless_anothers(self, line: str) -> str:
+        """Return the line, but for a user of another name: it would lose what it has, and perhaps its agent with it."""
+        if self.is_anothers:
+            return f"LIBVIRT_AMQP_HOST={decode_word(user(self.url))}   (the host that this user speaks for)"
+        if not self.is_users_own:
+            name = self.word
+            made = (
+                "" if self.product != RABBITMQ else f"rabbitmqctl add_user {name} PASSWORD; {self._permissions(name)}"
+            )
+            then = f"then {name.replace('%', '%25')}:PASSWORD in LIBVIRT_AMQP_BROKER_URL"
+            return f"{made or f'make a user {name}'}   (a host's user has its name; {then})"
+        if self.product != RABBITMQ:
+            return f"give {self.word} an agent's rights in the broker's access control (docs/operations.md, section 4)"
+        return line
 
 
 async def check(role: Role) -> list[Finding]:
@@ -76,7 +99,7 @@ async def check(role: Role) -> list[Finding]:
         return found
     ours, foreign = Address(role.host, "agent").key("doctor"), Address(f"not-{role.host}", "agent").key("doctor")
     nowhere = f"libvirt-amqp.doctor.{uuid.uuid4().hex}"
-    may_forge = role.product == RABBITMQ and await _try(role.url, _publish("", nowhere, _FORGED)) is None
+    may_forge = await _may_forge(role)
     queue, events, stats, replies, other = await asyncio.gather(
         _queue(role),
         _publishing(role, EVENTS, ours, "publish events", may_forge=may_forge),
@@ -85,6 +108,25 @@ async def check(role: Role) -> list[Finding]:
         _verdict(role, EVENTS, foreign, may_forge=may_forge),
     )
     return [*found, queue, events, stats, replies, _foreign(role, other)]
+
+
+async def acquainted(role: Role) -> Role:
+    """Find out whether the user is another host's: it may speak for the host of its name, and not for this one."""
+    if role.is_users_own:
+        return role
+    try:
+        theirs = Address(decode_word(user(role.url)), "agent").key("doctor")
+    except ValueError:
+        return role
+    may_forge, ours = await _may_forge(role), Address(role.host, "agent").key("doctor")
+    verdicts = [await _verdict(role, EVENTS, key, may_forge=may_forge) for key in (theirs, ours)]
+    return replace(role, is_anothers=verdicts[0] is None and verdicts[1] not in {None, _UNDECIDED})
+
+
+async def _may_forge(role: Role) -> bool:
+    """Say whether a message in another user's name is refused: such a one can be tried without being heard."""
+    nowhere = f"libvirt-amqp.doctor.{uuid.uuid4().hex}"
+    return role.product == RABBITMQ and await _try(role.url, _publish("", nowhere, _FORGED)) is None
 
 
 async def _exchanges(role: Role) -> Finding:

@@ -9,7 +9,8 @@ from pathlib import Path
 from app.doctor.finding import Finding, advice, ok, unseen, wrong
 from app.doctor.place import SYSTEM, Place, in_container
 
-CHECK = "socket"
+CHECK, SESSION = "socket", "session"
+SYSTEM_URI = "LIBVIRT_AMQP_URI=qemu:///system"
 MOUNT = f"mount the folder, not the file: -v {SYSTEM}:{SYSTEM}:ro   (compose: volumes: ['{SYSTEM}:{SYSTEM}:ro'])"
 
 
@@ -38,6 +39,12 @@ def _judge(path: Path, found: os.stat_result) -> Finding:
     return ok(CHECK, text)
 
 
+def check_session(uri: str) -> Finding:
+    """Say that this is not the machine's libvirt, which is what whoever is not root gets by default."""
+    text = f"{uri} is the libvirt of user {user()} alone, whose guests are not the machine's"
+    return advice(SESSION, text, f"{SYSTEM_URI}   (unless this user's own guests are meant)")
+
+
 def closed(path: Path) -> Path:
     """Return the first folder on the way to a file that this user may not enter."""
     folders = [*reversed(path.parents)]
@@ -51,7 +58,11 @@ def let_enter(path: Path) -> str:
 
 def user() -> str:
     """Return this process's user as name and number, so far as this machine (or container) has a name."""
-    uid = os.getuid()
+    return name_of(os.getuid())
+
+
+def name_of(uid: int) -> str:
+    """Return a user as name and number."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} ({uid})"
     except KeyError:

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from libvirt_amqp import __version__
 from libvirt_amqp.errors import CallError, NoAnswer, Unroutable
+from libvirt_amqp.local import setting, settings_file
 from libvirt_amqp.url import DEFAULT_URL
 
 EXIT_ERROR, EXIT_BROKER, EXIT_NO_AGENT = 1, 3, 4
@@ -63,9 +64,26 @@ broker_again = broker_option(help="The AMQP broker, as before the subcommand.")
 
 def hand_over_broker(context: click.Context) -> None:
     """Let a `--broker` that was typed stand above the agent's settings: for commands that read those."""
-    above = [one for one in (context, context.parent) if one is not None]
-    if any(one.get_parameter_source("broker") is ParameterSource.COMMANDLINE for one in above):
+    if ParameterSource.COMMANDLINE in _sources(context):
         os.environ["LIBVIRT_AMQP_BROKER_URL"] = context.obj
+
+
+def _sources(context: click.Context) -> set[ParameterSource | None]:
+    """Return where the broker's URL may come from, before the subcommand and behind it."""
+    return {one.get_parameter_source("broker") for one in (context, context.parent) if one is not None}
+
+
+def _installed_broker() -> str:
+    """Return the URL that the agent of this machine is told by its file, else that of a broker beside it."""
+    return setting({}, "broker_url") or DEFAULT_URL
+
+
+def _unread(context: click.Context | None) -> str:
+    """Say that the settings' file was not to be read, where a broker in it would have been asked."""
+    if context is None or _sources(context) & {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}:
+        return ""
+    _, why = settings_file()
+    return f" ({why}; --broker names another)" if why else ""
 
 
 class LazyGroup(click.Group):
@@ -87,9 +105,9 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, "-V", "--version")
 @broker_option(
     envvar="LIBVIRT_AMQP_BROKER_URL",
-    default=DEFAULT_URL,
-    help="The AMQP broker: amqp://user:password@host:port/vhost [default: LIBVIRT_AMQP_BROKER_URL, else guest on "
-    "this machine].",
+    default=_installed_broker,
+    help="The AMQP broker: amqp://user:password@host:port/vhost [default: LIBVIRT_AMQP_BROKER_URL, else broker_url in "
+    "/etc/libvirt-amqp.toml, else guest on this machine].",
 )
 def group() -> None:
     """Libvirt over AMQP: events, calls and light statistics of virtualization hosts.
@@ -124,7 +142,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     except BrokenPipeError:
         raise
     except BrokerUnavailable as error:
-        fail(str(error), EXIT_BROKER)
+        fail(f"{error}{_unread(click.get_current_context(silent=True))}", EXIT_BROKER)
     except (Unroutable, NoAnswer) as error:
         fail(str(error), EXIT_NO_AGENT)
     except CallError as error:

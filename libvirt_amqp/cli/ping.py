@@ -6,7 +6,7 @@ import time
 import click
 
 from libvirt_amqp.cli import EXIT_NO_AGENT, SECONDS, broker_again, fail, run
-from libvirt_amqp.local import NotAlive, ask_alive, host_name
+from libvirt_amqp.local import NotAlive, ask_alive, directories_here, host_name, settings_file
 
 
 @click.command("ping")
@@ -27,13 +27,14 @@ def command(broker: str, host: str | None, timeout: float, *, local: bool) -> No
         return
     target = host or host_name(os.environ)
     if target is None:
-        fail("which host? Name one, or set LIBVIRT_AMQP_HOST", 2)
+        _, unread = settings_file()
+        fail(f"which host? Name one, or set LIBVIRT_AMQP_HOST{f' ({unread})' if unread else ''}", 2)
     run(_ping(broker, str(target), timeout))
 
 
 def _ping_here(seconds: float) -> None:
     try:
-        news = ask_alive(os.environ, seconds)
+        news = ask_alive(directories_here(os.environ), seconds)
     except NotAlive as error:
         fail(f"no agent of this machine answers: {error}", EXIT_NO_AGENT)
     else:

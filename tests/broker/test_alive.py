@@ -101,4 +101,4 @@ def test_another_users_folder_is_no_sign_of_life(tmp_path: Path, monkeypatch: py
         trap.bind(str(guessed / "alive.sock"))
         trap.listen()
         with pytest.raises(NotAlive, match="another user's"):
-            ask_alive({"LIBVIRT_AMQP_STATE_DIR": str(tmp_path / "nothing")}, 1)
+            ask_alive([tmp_path / "nothing"], 1)

@@ -78,11 +78,14 @@ def _running(program: str) -> Iterator[None]:
             process.wait(ENGINE_SECONDS)
 
 
+REVISION = "of-the-tests"
+
+
 @pytest.fixture(scope="session")
 def images(engine: None) -> None:  # noqa: ARG001 (it has to run)
     """Have the official images, or what stands in for them, and build ours."""
     run((ROOT / "docker" / "stand-ins" / "make", "debian:trixie-slim", "rabbitmq:4-management"))
-    docker("build", "-q", "-f", "docker/Dockerfile", "-t", IMAGE, ".")
+    docker("build", "-q", "-f", "docker/Dockerfile", "--build-arg", f"REVISION={REVISION}", "-t", IMAGE, ".")
     docker("build", "-q", "-t", HYPERVISOR, "docker/hypervisor")
     docker("build", "-q", "-t", f"libvirt-amqp-qpid:{TAG}", "docker/qpid")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from containers.conftest import IMAGE, docker, inspect
+from containers.conftest import IMAGE, REVISION, docker, inspect
 from libvirt_amqp import __version__
 
 GOAL_BYTES = 170_000_000
@@ -21,6 +21,7 @@ def test_the_image_runs_as_nobody_special_and_is_told_to_stop_by_sigterm() -> No
     assert config["Healthcheck"]["Test"] == ["CMD", "libvirt-amqp", "ping"]
     assert config["Labels"]["org.opencontainers.image.title"] == "libvirt-amqp"
     assert config["Labels"]["org.opencontainers.image.version"] == __version__
+    assert config["Labels"]["org.opencontainers.image.revision"] == REVISION
 
 
 def test_nothing_is_compiled_at_a_start() -> None:

@@ -1,5 +1,8 @@
 """`libvirt-amqp doctor`, libvirt's half: every refusal is provoked, and comes with the line that mends it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +18,7 @@ from sweep.privileged import PrivilegedLibvirtd
 from app.doctor import libvirt
 from app.doctor.ask import Answer
 from app.doctor.place import find, in_container
+from app.doctor.socket import SYSTEM_URI
 
 RO, RW = "libvirt read-only", "libvirt read-write"
 
@@ -84,6 +88,24 @@ async def test_a_socket_that_is_not_there_is_told(tmp_path: Path) -> None:
     found = (await examine(URI=uri)).found
     told(found["socket"], "no such file", "libvirtd --daemon")
     told(found[RO], "there is no socket", "libvirtd --daemon")
+
+
+async def test_no_session_is_started_for_whoever_is_not_root_and_the_systems_libvirt_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LIBVIRT_DEFAULT_URI", "LIBVIRT_AMQP_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    found = (await examine(*STRANGER)).found
+    told(found[RO], "libvirt's own choice", SYSTEM_URI)
+    assert not list(tmp_path.glob("run/libvirt/*")), found
+    assert "LIBVIRT_AMQP_URI=qemu:///system" in (found["socket"].mend or ""), found
+
+
+async def test_a_session_is_advised_against(own_daemon: PrivateLibvirtd) -> None:
+    found = (await examine(URI=own_daemon.uri)).found["session"]
+    assert (found.status, (found.mend or "").startswith(SYSTEM_URI)) == ("advice", True), found
 
 
 async def test_the_systems_socket_is_sought_where_libvirt_seeks_it() -> None:
@@ -189,15 +211,16 @@ def test_polkits_refusal_is_answered_with_the_hypervisors_group() -> None:
     """What a stock Debian 12 says to a known user outside of group libvirt."""
     error = "authentication unavailable: no polkit agent available to authenticate action 'org.libvirt.unix.manage'"
     place = find("qemu:///system", read_only=False)
-    finding = libvirt.check(RW, Answer("qemu:///system", error), place, is_needed=True)
+    finding = libvirt.check(RW, Answer("qemu:///system", error), place, "full", is_needed=True)
     assert (finding.status, "polkit does not let this user in" in finding.text) == ("wrong", True)
     assert (finding.mend or "").startswith("usermod -aG libvirt ")
 
 
 async def test_what_read_only_access_does_not_need_is_not_wrong(own_daemon: PrivateLibvirtd) -> None:
     error = Answer("qemu:///system", "authentication unavailable: no polkit agent available")
-    finding = libvirt.check(RW, error, None, is_needed=False)
-    assert (finding.status, "ACCESS=read-only does not need" in finding.text) == ("ok", True)
+    for access in ("read-only", "full"):
+        finding = libvirt.check(RW, error, None, access, is_needed=False)
+        assert (finding.status, f"ACCESS={access} does not need" in finding.text) == ("ok", True)
     assert (await examine(URI=own_daemon.uri, ACCESS="read-only")).wrong == {"broker address"}
 
 
@@ -216,3 +239,11 @@ async def test_a_limit_that_is_too_low_is_told_with_the_file_that_sets_it(
 async def test_a_driver_that_is_not_installed_is_told(own_daemon: PrivateLibvirtd) -> None:
     found = (await examine(URI=f"ch+unix:///session?socket={own_daemon.socket}")).found
     told(found[RW], "no such driver", "libvirt-daemon-driver-")
+
+
+def test_a_user_without_a_home_is_told_where_a_daemon_of_its_own_looks() -> None:
+    program = "import os; from app.doctor.limits import configuration; print(configuration(os.getpid()).parent)"
+    environment = {"PATH": os.environ["PATH"]}
+    command = [*STRANGER, sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("/.config/libvirt\n", "")

@@ -4,6 +4,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {"handlers", "events", "pollers", "metrics"}
 DOORS = {"hypervisor", "bus"}
+STORES = {"outbox", "journal", "journal_file", "outgoing"}
 
 
 def imports(file: Path) -> set[str]:
@@ -35,6 +36,14 @@ def test_rooms_do_not_import_each_other_and_doors_neither() -> None:
             assert not there & (ROOMS - {here}), file
         if here in DOORS:
             assert not there & ((ROOMS | DOORS) - {here}), file
+        if here in STORES:
+            assert not there & (ROOMS | DOORS), file
+
+
+def test_nothing_of_the_agent_imports_the_doctor() -> None:
+    for file in files("app"):
+        if file.parent.name != "doctor":
+            assert "doctor" not in {part(name) for name in imports(file)}, file
 
 
 def test_the_words_import_nothing_of_the_agent_but_its_start_and_its_doctor() -> None:
