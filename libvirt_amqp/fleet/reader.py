@@ -52,16 +52,17 @@ class Reader:
         self._lost_at: datetime | None = None
         self._came_at = 0.0
         self._told = ""
+        self._keeping: asyncio.Task[None] | None = None
+        self._is_ended = False
         self._rules = Rules(selection.is_whole, queue is not None, selection.wants, self._emit, self._ask)
 
     async def items(self) -> AsyncGenerator[Item, None]:
-        """Yield what comes, for ever.  An event counts as read when the next item is asked for."""
-        keeping = asyncio.create_task(keep_linked(self._url, "libvirt-amqp fleet", self._session, self._say))
+        """Yield what comes, until `end`.  An event counts as read when the next item is asked for."""
+        if self._is_ended:
+            return
+        self._keeping = asyncio.create_task(keep_linked(self._url, "libvirt-amqp fleet", self._session, self._say))
         try:
-            while True:
-                while not self._ready:
-                    self._wake.clear()
-                    await self._woken_or(keeping)
+            while await self._has_more(self._keeping):
                 item, follower, arrival = self._ready.popleft()
                 self._resume()
                 if arrival is not None and isinstance(item, Event):
@@ -70,18 +71,28 @@ class Reader:
                 if arrival is not None:
                     arrival.done()
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            await self.end()
 
-    async def _woken_or(self, keeping: asyncio.Task[None]) -> None:
-        """Wait for an item; a fault of ours ends it."""
-        waking = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait({waking, keeping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waking.cancel()
-        if keeping.done():
-            keeping.result()
+    async def end(self) -> None:
+        """Close the connection; whoever reads the items comes to their end, also in another task."""
+        self._is_ended = True
+        self._wake.set()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+
+    async def _has_more(self, keeping: asyncio.Task[None]) -> bool:
+        """Wait for an item, or the end; a fault of ours is raised."""
+        while not self._ready and not self._is_ended:
+            self._wake.clear()
+            waking = asyncio.ensure_future(self._wake.wait())
+            try:
+                await asyncio.wait({waking, keeping}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waking.cancel()
+            if keeping.done() and not self._is_ended:
+                keeping.result()
+        return not self._is_ended
 
     async def _session(self, link: Link) -> None:
         """Listen on one connection until it is lost."""

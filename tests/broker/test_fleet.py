@@ -136,6 +136,22 @@ async def test_an_agent_that_has_no_snapshots_is_followed_without(broker_url: st
         assert host.asked == 1
 
 
+async def test_with_the_fleet_end_the_subscriptions_that_other_tasks_read(broker_url: str, host: HandMadeHost) -> None:
+    followed = Followed()
+
+    async def follow(fleet: Fleet) -> None:
+        async for item in fleet.events(hosts=["m1"]):
+            followed.append(item)
+
+    async with Fleet(broker_url) as fleet:
+        tasks = [asyncio.create_task(follow(fleet)) for _ in range(2)]
+        await followed.count(Snapshot, 2)
+    done, _ = await asyncio.wait(tasks, timeout=5)
+    assert [task.exception() for task in done] == [None, None]
+    assert {"keep_linked"} & {task.get_coro().__name__ for task in asyncio.all_tasks()} == set()
+    assert host.asked == 2
+
+
 async def test_a_reader_that_is_behind_is_told_and_ends_with_the_truth(broker_url: str, host: HandMadeHost) -> None:
     async with Fleet(broker_url) as fleet:
         items = fleet.events(hosts=["m1"], limit=10)
