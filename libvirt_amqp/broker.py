@@ -86,7 +86,8 @@ class Link:
     async def is_blocked(self) -> bool:
         """Say whether the broker has told that it takes nothing for now (connection.blocked)."""
         try:
-            await asyncio.wait_for(self.underlay.ready(), 0.01)
+            async with asyncio.timeout(0.01):
+                await self.underlay.ready()
         except TimeoutError:
             return True
         return False
@@ -107,7 +108,8 @@ class Link:
         for outlet in self._outlets:
             outlet.close()
         with contextlib.suppress(BrokerUnavailable), _broker_errors():
-            await asyncio.wait_for(self._connection.close(), CONNECT_TIMEOUT)
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._connection.close()
 
     def fail(self, reason: str) -> None:
         """Mark the link as lost."""
@@ -134,7 +136,8 @@ class Channel:
         deliver_directly(self._underlay, lambda _message: None)
         if not self.link.lost.done():
             with contextlib.suppress(BrokerUnavailable), _broker_errors():
-                await asyncio.wait_for(self.topology.close(), CONNECT_TIMEOUT)
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    await self.topology.close()
 
     async def declare_exchange(self, *names: str, look_first: bool = False) -> None:
         """Declare some of the contract's exchanges; who only uses them looks first (exchanges.py)."""

@@ -163,7 +163,8 @@ class Client:
                 raise Unroutable(f"no agent listens for host {address.host!r}")
             if progress is not None:
                 return await self._follow(waiting, method)
-            reply = await asyncio.wait_for(self._or_lost(waiting.answer), timeout + ANSWER_MARGIN)
+            async with asyncio.timeout(timeout + ANSWER_MARGIN):
+                reply = await self._or_lost(waiting.answer)
         except TimeoutError as error:
             if waiting.refusals:
                 return read_reply(waiting.refusals[0])

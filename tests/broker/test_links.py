@@ -20,6 +20,27 @@ async def test_closing_a_link_to_a_frozen_broker_can_be_cancelled(broker_url: st
         assert closing.cancelled()
 
 
+async def test_looking_whether_a_link_is_blocked_loses_no_cancellation(broker_url: str) -> None:
+    """Whichever turn of the event loop it comes in; else what looks again and again never ends."""
+    link = await open_link(broker_url, "test")
+
+    async def look() -> None:
+        while True:
+            assert not await link.is_blocked()
+            await asyncio.sleep(0.01)
+
+    for turns in range(6):
+        looking = asyncio.create_task(look())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        looking.cancel()
+        await asyncio.wait({looking}, timeout=1)
+        ended = looking.done()
+        looking.cancel()
+        assert ended, f"cancelled after {turns} turns"
+    await link.close()
+
+
 async def test_a_queue_on_a_channel_that_is_gone_is_an_error_of_the_broker(broker_url: str) -> None:
     link = await open_link(broker_url, "test")
     channel = await link.channel()
