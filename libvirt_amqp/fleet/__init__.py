@@ -56,6 +56,8 @@ class Fleet:
         """
         if replay is not None and queue is None:
             raise ValueError("replay needs the name of a stream queue")
+        if limit < 1:
+            raise ValueError(f"limit {limit}: at least one item has to have room")
         chosen = Selection(hosts, classes, objects, names)
         reader = Reader(self._url, chosen, limit, queue, start_of(replay))
         self._readers.add(reader)

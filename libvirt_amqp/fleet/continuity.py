@@ -1,11 +1,13 @@
 """Is something missing before this event?  By a host's numbers, or by each object's `previous`."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from libvirt_amqp.messages import TYPE_PREFIX, sequence
 
 REMEMBERED_OBJECTS = 100_000
+_SEQUENCE = re.compile("[0-9]{10}-[0-9]{15}")
 STARTED = f"{TYPE_PREFIX}agent.started"
 
 Body = dict[str, Any]
@@ -123,6 +125,13 @@ class Links:
         """Forget single objects: whatever is older than this is known."""
         self.last = self._base = max(self.last or "", known)
         self._of.clear()
+
+
+def as_sequence(text: str) -> str:
+    """Return the same text.  Raises ValueError or TypeError when it does not sort among sequences."""
+    if _SEQUENCE.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is no sequence")
+    return text
 
 
 def split(text: str) -> tuple[int, int]:

@@ -8,27 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
+from libvirt_amqp.fleet.arrival import GAP, Arrival, missed_by
 from libvirt_amqp.fleet.continuity import Body, Continuity, Hole, Links, Numbers, after
 from libvirt_amqp.fleet.items import Event, Item, Missed, Snapshot
-from libvirt_amqp.messages import TYPE_PREFIX, parse_time
 
 ASK_AGAIN_SECONDS = 1.0
-GAP = f"{TYPE_PREFIX}agent.gap"
-
-
-class Arrival(NamedTuple):
-    """An event as it came.  `done`: the reader has had it, or need not."""
-
-    key: str
-    body: Body
-    done: Callable[[], None]
-
-    @property
-    def sequence(self) -> str:
-        """Its number."""
-        return str(self.body["sequence"])
 
 
 @dataclass(frozen=True)
@@ -229,9 +214,7 @@ class Follower:
         """Tell of a time in which nobody listened; a range is told by the numbers already, where they come."""
         if self._rules.is_whole and data.get("first") is not None:
             return
-        since, until = (parse_time(data[name]) if data.get(name) else None for name in ("from", "to"))
-        first, last, count = (data.get(name) for name in ("first", "last", "count"))
-        self._tell(Missed(self.host, data["reason"], first, last, count, since, until))
+        self._tell(missed_by(self.host, data))
 
     def _tell_hole(self, hole: Hole | None, known: str) -> None:
         if hole is not None:

@@ -152,6 +152,58 @@ async def test_with_the_fleet_end_the_subscriptions_that_other_tasks_read(broker
     assert host.asked == 2
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"sequence": "0000000001-000000000000001"},
+        {"sequence": "1-1", "objects": [], "unknown": []},
+        {"sequence": "0000000001-000000000000001", "objects": [1], "unknown": []},
+        ["nothing"],
+    ],
+)
+async def test_a_host_that_answers_something_else_is_followed_without_and_asked_again(
+    broker_url: str, host: HandMadeHost, odd: object
+) -> None:
+    host.odd_answer = odd
+    async with following(broker_url, hosts=["m1"]) as followed:
+        await eventually(lambda: host.asked)
+        host.change(A, active=True)
+        await followed.count(Event, 1)
+        host.odd_answer = None
+
+        async def known() -> bool:
+            host.beat()
+            return bool(followed.of(Snapshot))
+
+        await eventually(known)
+        assert followed.table == {"m1": host.states}
+
+
+async def test_an_event_with_a_number_that_is_none_stops_nothing(broker_url: str, host: HandMadeHost) -> None:
+    async with following(broker_url, hosts=["m1"]) as followed:
+        await followed.count(Snapshot, 1)
+        body = host.change(A, active=True)
+        host.publish(f"m1.storage-pool.{A}.lifecycle.started", body.replace(host.sequence.encode(), b"unnumbered"))
+        host.change(A, active=False)
+        await followed.count(Event, 2)
+        assert followed.table == {"m1": host.states}
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_subscription_without_room_is_refused(limit: int) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        Fleet().events(limit=limit)
+
+
+async def test_a_queue_of_ones_own_is_read_with_a_limit_that_no_prefetch_can_have(
+    broker_url: str, host: HandMadeHost
+) -> None:
+    await declare(broker_url, "large", "m1.#")
+    async with following(broker_url, hosts=["m1"], queue="large", limit=100_000) as followed:
+        host.change(A, active=True)
+        await followed.count(Event, 1)
+
+
 async def test_a_reader_that_is_behind_is_told_and_ends_with_the_truth(broker_url: str, host: HandMadeHost) -> None:
     async with Fleet(broker_url) as fleet:
         items = fleet.events(hosts=["m1"], limit=10)
