@@ -49,7 +49,10 @@ class Follower:
         self._rules = rules
         self._continuity = self._begin(None)
         self._newest = ""
-        self._given: str | None = None
+        self._passed: str | None = None
+        """The last event handed on, or not wanted."""
+        self._unread: deque[str | None] = deque()
+        """For each event that the reader has not had: `_passed` before it."""
         self._answer: Snapshot | None = None
         """Waits until everything that is in it has come."""
         self._is_doubtful = True
@@ -162,12 +165,14 @@ class Follower:
         """The queue delivers again what the reader has not had."""
         self.held.clear()
         self.is_asking, self._answer, self._is_doubtful = False, None, True
-        self._ask_from, self._newest = 0.0, self._given or ""
-        self._continuity = self._begin(self._given)
+        self._passed = self._unread[0] if self._unread else self._passed
+        self._unread.clear()
+        self._ask_from, self._newest = 0.0, self._passed or ""
+        self._continuity = self._begin(self._passed)
 
-    def given(self, sequence: str) -> None:
-        """The reader has the event."""
-        self._given = max(self._given or "", sequence)
+    def given(self) -> None:
+        """The reader has the oldest event that it had not."""
+        self._unread.popleft()
 
     def _begin(self, last: str | None) -> Continuity:
         return Numbers(last) if self._rules.is_whole else Links(last)
@@ -203,10 +208,11 @@ class Follower:
             self._outage = None
         event = Event(self.host, arrival.key, arrival.body)
         if self._rules.wants(event):
+            self._unread.append(self._passed)
             self._rules.emit(event, self, arrival)
         else:
-            self.given(arrival.sequence)
             arrival.done()
+        self._passed = arrival.sequence
         if arrival.body["type"] == GAP:
             self._tell_gap(arrival.body["data"])
 

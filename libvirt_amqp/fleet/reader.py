@@ -18,7 +18,7 @@ from libvirt_amqp.fleet.acknowledgements import Acknowledgements
 from libvirt_amqp.fleet.arrival import Arrival
 from libvirt_amqp.fleet.continuity import as_sequence
 from libvirt_amqp.fleet.follower import Follower, Rules
-from libvirt_amqp.fleet.items import Event, Item, Snapshot, State
+from libvirt_amqp.fleet.items import Item, Snapshot, State
 from libvirt_amqp.fleet.selection import Selection
 from libvirt_amqp.keys import EVENTS, STATS, Address, is_of
 from libvirt_amqp.messages import parse_time
@@ -70,8 +70,8 @@ class Reader:
             while await self._has_more(self._keeping):
                 item, follower, arrival = self._ready.popleft()
                 self._resume()
-                if arrival is not None and isinstance(item, Event):
-                    follower.given(item.sequence)
+                if arrival is not None:
+                    follower.given()
                 yield item
                 if arrival is not None:
                     arrival.done()

@@ -15,11 +15,11 @@ SINCE, UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC
 class Run:
     """A follower whose items are in a list, and whose snapshots are answered by hand."""
 
-    def __init__(self, *, is_whole: bool = True, is_kept: bool = False) -> None:
+    def __init__(self, *, is_whole: bool = True, is_kept: bool = False, wanted: str = "") -> None:
         self.items: list[Item] = []
         self.asked = 0
         self.done: list[str] = []
-        self.follower = Follower("h1", Rules(is_whole, is_kept, lambda _: True, self._emit, self._ask))
+        self.follower = Follower("h1", Rules(is_whole, is_kept, lambda e: wanted in e.type, self._emit, self._ask))
 
     def _emit(self, item: Item, _follower: Follower, _arrival: Arrival | None) -> None:
         self.items.append(item)
@@ -277,12 +277,30 @@ def test_what_a_kept_queue_delivers_again_comes_once() -> None:
     run.hear(4)
     run.answer(4)
     run.hear(5, 6)
-    run.follower.given(sequence(1, 5))
+    for _ in (4, 5):
+        run.follower.given()
     run.items.clear()
     run.follower.give_back()
     run.hear(5, 6)
     run.answer(6)
     assert run.said == ["6", "snapshot 6"]
+
+
+def test_what_waits_for_the_reader_comes_again_out_of_a_kept_queue_behind_which_something_was_not_wanted() -> None:
+    run = Run(is_kept=True, wanted="lifecycle")
+    run.hear(1)
+    run.answer(1)
+    run.hear(2, kind="domain.reboot")
+    run.hear(3)
+    run.hear(4, kind="domain.reboot")
+    run.follower.given()
+    run.items.clear()
+    run.follower.give_back()
+    run.hear(3)
+    run.hear(4, kind="domain.reboot")
+    run.hear(5)
+    run.answer(5)
+    assert run.said == ["3", "5", "snapshot 5"]
 
 
 def test_a_part_tells_a_range_that_the_agent_dropped() -> None:
