@@ -65,8 +65,7 @@ class Numbers:
 
     def skip_to(self, body: Body) -> None:
         """Go on as if the number before had come."""
-        epoch, number = split(body["sequence"])
-        self.last = sequence(epoch, number - 1)
+        self.last = before(body["sequence"])
 
     def passed(self, body: Body) -> None:
         """Remember the number."""
@@ -138,6 +137,17 @@ def split(text: str) -> tuple[int, int]:
     """Return epoch and number of a sequence.  Raises ValueError."""
     epoch, _, number = text.partition("-")
     return int(epoch), int(number)
+
+
+def epoch_of(text: str) -> str:
+    """Return the epoch; "" is before all of them."""
+    return text.partition("-")[0]
+
+
+def before(text: str) -> str:
+    """Return the sequence in front of one in the same epoch; its number is 0 where that is the first."""
+    epoch, number = split(text)
+    return sequence(epoch, number - 1)
 
 
 def after(text: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from libvirt_amqp.fleet.arrival import GAP, Arrival, missed_by
-from libvirt_amqp.fleet.continuity import Body, Continuity, Hole, Links, Numbers, after
+from libvirt_amqp.fleet.continuity import Body, Continuity, Hole, Links, Numbers, after, before, epoch_of
 from libvirt_amqp.fleet.items import Event, Item, Missed, Snapshot
 
 ASK_AGAIN_SECONDS = 1.0
@@ -60,12 +60,16 @@ class Follower:
         self._dropped: Dropped | None = None
         self._ask_from = 0.0
         self._confirmed, self._confirmed_at = "", 0.0
+        self._live = ""
+        """The epoch of the last heartbeat."""
 
     def take(self, arrival: Arrival) -> None:
         """Take what came."""
         if arrival.sequence <= self._newest:
-            arrival.done()
-            return
+            if not self._is_set_back(arrival.sequence):
+                arrival.done()
+                return
+            self._begin_anew(before(arrival.sequence))
         self._newest = arrival.sequence
         if arrival.body["subject"] == "agent":
             self._ask_from = 0.0
@@ -108,6 +112,9 @@ class Follower:
 
         `in_order`: it came through the same queue, so that whatever was confirmed before has come before.
         """
+        self._live = epoch_of(sequence)
+        if in_order and self._is_set_back(sequence):
+            self._begin_anew(None if pending else sequence)
         if not self.is_asking and self._answer is None and (self._is_doubtful or self._outage):
             self.ask()
         if self.is_asking or self.is_behind or pending:
@@ -120,6 +127,9 @@ class Follower:
     def drained(self, quiet_seconds: float = 0.0) -> None:
         """Nothing has come for so long: what the broker had confirmed before has come, or never will."""
         if self.is_asking or self.is_behind or time.monotonic() - self._confirmed_at < quiet_seconds:
+            return
+        if self._is_set_back(self._confirmed):
+            self._begin_anew(self._confirmed)
             return
         if self._answer is not None and self._confirmed >= self._answer.sequence:
             self._give_snapshot()
@@ -173,6 +183,21 @@ class Follower:
     def given(self) -> None:
         """The reader has the oldest event that it had not."""
         self._unread.popleft()
+
+    def _is_set_back(self, sequence: str) -> bool:
+        """Say whether a sequence is of the agent's present run, although one of a later epoch has come.
+
+        It is no repeat then: the other one was false, or the agent's state was lost and its clock set back.
+        """
+        is_live = epoch_of(sequence) == self._live < epoch_of(self._newest)
+        return is_live and not self.is_asking and not self.is_behind
+
+    def _begin_anew(self, known: str | None) -> None:
+        """Go on behind a sequence, or where the next snapshot ends; what came of the later epoch is in doubt."""
+        missed = self._missed(Hole("restart", None, known, None))
+        self._continuity, self._newest, self._passed = self._begin(known), known or "", known
+        self._answer, self._outage, self._ask_from = None, None, 0.0
+        self._tell(missed)
 
     def _begin(self, last: str | None) -> Continuity:
         return Numbers(last) if self._rules.is_whole else Links(last)

@@ -204,6 +204,32 @@ async def test_a_queue_of_ones_own_is_read_with_a_limit_that_no_prefetch_can_hav
         await followed.count(Event, 1)
 
 
+@pytest.mark.parametrize("queue", [None, "behind"])
+async def test_a_false_event_of_a_later_epoch_does_not_silence_its_host(
+    broker_url: str, host: HandMadeHost, queue: str | None
+) -> None:
+    if queue is not None:
+        await declare(broker_url, queue, "m1.#")
+    host.change(A, active=True)
+    async with following(broker_url, hosts=["m1"], queue=queue) as followed:
+        await eventually(lambda: host.asked)
+        host.change(B, active=True)
+        true, host.epoch, host.number = (host.epoch, host.number), 9, 0
+        host.news("started", former=None)
+        host.epoch, host.number = true
+        await eventually(lambda: "agent.started" in [event.type for event in followed.of(Event)])
+        host.change(A, active=False)
+
+        async def known() -> bool:
+            host.beat()
+            return followed.table.get("m1") == host.states
+
+        await eventually(known, 20)
+        host.change(B, active=False)
+        await eventually(known)
+        assert "restart" in [missed.reason for missed in followed.of(Missed)]
+
+
 async def test_a_reader_that_is_behind_is_told_and_ends_with_the_truth(broker_url: str, host: HandMadeHost) -> None:
     async with Fleet(broker_url) as fleet:
         items = fleet.events(hosts=["m1"], limit=10)
