@@ -8,6 +8,7 @@ nothing is restored behind anybody's back.  The brokers' differences live here, 
 import asyncio
 import contextlib
 import logging
+import ssl
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,6 +20,7 @@ from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import AMQPError, ChannelLockedResource, ConnectionNotAllowed, DeliveryError
 from pamqp.commands import Basic
+from yarl import URL
 
 from libvirt_amqp import exchanges, tls
 from libvirt_amqp.decoding import be_tolerant
@@ -108,8 +110,7 @@ class Link:
         for outlet in self._outlets:
             outlet.close()
         with contextlib.suppress(BrokerUnavailable), _broker_errors():
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await self._connection.close()
+            await _close(self._connection)
 
     def fail(self, reason: str) -> None:
         """Mark the link as lost."""
@@ -220,6 +221,30 @@ def _broker_errors() -> Iterator[None]:
         raise BrokerUnavailable("connection lost") from error
 
 
+async def _connect(target: URL, context: ssl.SSLContext | None, name: str) -> aio_pika.Connection:
+    connection = aio_pika.Connection(target, ssl_context=context, client_properties={"connection_name": name})
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await connection.connect()
+    except BaseException:
+        await _close(connection)
+        raise
+    return connection
+
+
+async def _close(connection: AbstractConnection) -> None:
+    """Close a connection so that it knows, even where the broker does not answer.
+
+    The destructor of one that is not closed makes a coroutine, which nobody awaits in a thread without an event loop.
+    """
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await connection.close()
+    except BaseException:
+        await connection.close()  # its transport is gone by now: this only marks it, without waiting
+        raise
+
+
 async def open_link(url: str, name: str) -> Link:
     """Connect; `name` is what the broker's administrator sees.  Raises BrokerUnavailable, without the password."""
     try:
@@ -230,12 +255,7 @@ async def open_link(url: str, name: str) -> Link:
     if "heartbeat" not in target.query:
         target = target.update_query(heartbeat=HEARTBEAT)
     try:
-        connection = await aio_pika.connect(
-            target,
-            timeout=CONNECT_TIMEOUT,
-            ssl_context=context,
-            client_properties={"connection_name": name},
-        )
+        connection = await _connect(target, context, name)
     except TimeoutError as error:
         raise BrokerUnavailable(f"{describe(url)} did not answer within {CONNECT_TIMEOUT} s") from error
     except (AMQPError, OSError, RuntimeError) as error:
