@@ -223,9 +223,13 @@ class Client:
         async with self._opening:
             if self._channel is None:
                 channel = await self._link.channel(confirms=True)
-                await channel.declare_exchange(RPC, look_first=True)
-                self._reply_to = await channel.declare_queue()
-                await channel.consume(self._reply_to, self._on_reply, no_ack=True)
+                try:
+                    await channel.declare_exchange(RPC, look_first=True)
+                    self._reply_to = await channel.declare_queue()
+                    await channel.consume(self._reply_to, self._on_reply, no_ack=True)
+                except BaseException:
+                    await channel.close()
+                    raise
                 self._channel = channel
             return self._channel
 
