@@ -57,6 +57,7 @@ class Missed:
     | `libvirt-lost` | nobody listened to libvirt between `since` and `until`                                   |
     | `agent-restart`| the same: the agent was away                                                             |
     | `outbox-full`  | the agent dropped `count` events between `first` and `last`                              |
+    | `outbox-broken`| the same: they were on a disk that could not be read                                    |
 
     What is not known is None.  A reason that a newer agent gives is passed on.
     """
