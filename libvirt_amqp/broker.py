@@ -8,6 +8,7 @@ nothing is restored behind anybody's back.  The brokers' differences live here, 
 import asyncio
 import contextlib
 import logging
+import ssl
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,6 +20,7 @@ from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import AMQPError, ChannelLockedResource, ConnectionNotAllowed, DeliveryError
 from pamqp.commands import Basic
+from yarl import URL
 
 from libvirt_amqp import exchanges, tls
 from libvirt_amqp.decoding import be_tolerant
@@ -86,7 +88,8 @@ class Link:
     async def is_blocked(self) -> bool:
         """Say whether the broker has told that it takes nothing for now (connection.blocked)."""
         try:
-            await asyncio.wait_for(self.underlay.ready(), 0.01)
+            async with asyncio.timeout(0.01):
+                await self.underlay.ready()
         except TimeoutError:
             return True
         return False
@@ -107,7 +110,7 @@ class Link:
         for outlet in self._outlets:
             outlet.close()
         with contextlib.suppress(BrokerUnavailable), _broker_errors():
-            await asyncio.wait_for(self._connection.close(), CONNECT_TIMEOUT)
+            await _close(self._connection)
 
     def fail(self, reason: str) -> None:
         """Mark the link as lost."""
@@ -134,7 +137,8 @@ class Channel:
         deliver_directly(self._underlay, lambda _message: None)
         if not self.link.lost.done():
             with contextlib.suppress(BrokerUnavailable), _broker_errors():
-                await asyncio.wait_for(self.topology.close(), CONNECT_TIMEOUT)
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    await self.topology.close()
 
     async def declare_exchange(self, *names: str, look_first: bool = False) -> None:
         """Declare some of the contract's exchanges; who only uses them looks first (exchanges.py)."""
@@ -217,6 +221,30 @@ def _broker_errors() -> Iterator[None]:
         raise BrokerUnavailable("connection lost") from error
 
 
+async def _connect(target: URL, context: ssl.SSLContext | None, name: str) -> aio_pika.Connection:
+    connection = aio_pika.Connection(target, ssl_context=context, client_properties={"connection_name": name})
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await connection.connect()
+    except BaseException:
+        await _close(connection)
+        raise
+    return connection
+
+
+async def _close(connection: AbstractConnection) -> None:
+    """Close a connection so that it knows, even where the broker does not answer.
+
+    The destructor of one that is not closed makes a coroutine, which nobody awaits in a thread without an event loop.
+    """
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await connection.close()
+    except BaseException:
+        await connection.close()  # its transport is gone by now: this only marks it, without waiting
+        raise
+
+
 async def open_link(url: str, name: str) -> Link:
     """Connect; `name` is what the broker's administrator sees.  Raises BrokerUnavailable, without the password."""
     try:
@@ -227,12 +255,7 @@ async def open_link(url: str, name: str) -> Link:
     if "heartbeat" not in target.query:
         target = target.update_query(heartbeat=HEARTBEAT)
     try:
-        connection = await aio_pika.connect(
-            target,
-            timeout=CONNECT_TIMEOUT,
-            ssl_context=context,
-            client_properties={"connection_name": name},
-        )
+        connection = await _connect(target, context, name)
     except TimeoutError as error:
         raise BrokerUnavailable(f"{describe(url)} did not answer within {CONNECT_TIMEOUT} s") from error
     except (AMQPError, OSError, RuntimeError) as error:

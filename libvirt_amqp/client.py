@@ -163,7 +163,8 @@ class Client:
                 raise Unroutable(f"no agent listens for host {address.host!r}")
             if progress is not None:
                 return await self._follow(waiting, method)
-            reply = await asyncio.wait_for(self._or_lost(waiting.answer), timeout + ANSWER_MARGIN)
+            async with asyncio.timeout(timeout + ANSWER_MARGIN):
+                reply = await self._or_lost(waiting.answer)
         except TimeoutError as error:
             if waiting.refusals:
                 return read_reply(waiting.refusals[0])
@@ -222,9 +223,13 @@ class Client:
         async with self._opening:
             if self._channel is None:
                 channel = await self._link.channel(confirms=True)
-                await channel.declare_exchange(RPC, look_first=True)
-                self._reply_to = await channel.declare_queue()
-                await channel.consume(self._reply_to, self._on_reply, no_ack=True)
+                try:
+                    await channel.declare_exchange(RPC, look_first=True)
+                    self._reply_to = await channel.declare_queue()
+                    await channel.consume(self._reply_to, self._on_reply, no_ack=True)
+                except BaseException:
+                    await channel.close()
+                    raise
                 self._channel = channel
             return self._channel
 

@@ -24,7 +24,7 @@ class Followed(list[Item]):
         for item in self:
             if isinstance(item, Snapshot):
                 known[item.host] = {s.object["uuid"]: s.state["active"] for s in item.objects}
-            elif isinstance(item, Event) and item.happened in {"started", "stopped"}:
+            elif isinstance(item, Event) and item.happened in {"started", "stopped"} and "uuid" in item.object:
                 known.setdefault(item.host, {})[item.object["uuid"]] = item.happened == "started"
         return known
 

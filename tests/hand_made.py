@@ -33,6 +33,8 @@ class HandMadeHost:
         self.epoch, self.number = 1, 0
         self.states: dict[str, bool] = {}
         self.has_snapshots = True
+        self.odd_answer: Any = None
+        """What is answered instead of a snapshot."""
         self.asked = 0
         self._channel = channel
         self._previous: dict[str, str] = {}
@@ -81,7 +83,8 @@ class HandMadeHost:
         call_id = orjson.loads(delivery.body)["id"]
         pools = [Address(self.name, "storage-pool", (uuid,)).identity() for uuid in self.states]
         objects = [{"object": pool, "state": {"active": self.states[pool["uuid"]]}} for pool in pools]
-        body = result_reply(call_id, {"sequence": self.sequence, "objects": objects, "unknown": ["secret"]})
+        whole = {"sequence": self.sequence, "objects": objects, "unknown": ["secret"]}
+        body = result_reply(call_id, self.odd_answer or whole)
         if not self.has_snapshots:
             body = error_reply(call_id, NotSupported("snapshot"))
         properties = Properties(CALL_CONTENT_TYPE, correlation_id=delivery.correlation_id)

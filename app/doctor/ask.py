@@ -42,7 +42,8 @@ async def ask(uri: str | None, *, read_only: bool, seconds: float = SECONDS) -> 
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        said, complaint = await asyncio.wait_for(process.communicate(), seconds)
+        async with asyncio.timeout(seconds):
+            said, complaint = await process.communicate()
     except TimeoutError:
         process.kill()
         await process.wait()

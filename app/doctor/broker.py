@@ -36,7 +36,8 @@ async def _address(url: str) -> Finding:
     target = parse_url(url)
     host, port = target.host or "", target.port or (_TLS_PORT if target.scheme == "amqps" else _PORT)
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _SECONDS)
+        async with asyncio.timeout(_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
     except socket.gaierror as error:
         return wrong(ADDRESS, f"{host}: {error.strerror}", f"getent hosts {host}   (else mend LIBVIRT_AMQP_BROKER_URL)")
     except TimeoutError:

@@ -103,7 +103,8 @@ async def _listen(broker: str, roster: Roster, heard: Callable[[], None] = lambd
 async def _list(broker: str, expected: tuple[str, ...], seconds: float) -> None:
     roster = Roster(expected)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(_listen(broker, roster), seconds)
+        async with asyncio.timeout(seconds):
+            await _listen(broker, roster)
     now = time.monotonic()
     if not roster.hosts():
         fail(f"no heartbeat within {seconds:g} s", EXIT_NO_AGENT)

@@ -20,11 +20,14 @@ __all__ = ["Event", "Fleet", "Item", "Missed", "Snapshot", "State"]
 
 
 class Fleet:
-    """All hosts behind a broker.  Every subscription has a connection of its own, opened again whenever it is lost."""
+    """All hosts behind a broker.  Every subscription has a connection of its own, opened again whenever it is lost.
+
+    All of them end with the Fleet, also those that other tasks are reading.
+    """
 
     def __init__(self, url: str = DEFAULT_URL) -> None:
         self._url = url
-        self._running: WeakSet[AsyncGenerator[Item, None]] = WeakSet()
+        self._readers: WeakSet[Reader] = WeakSet()
 
     async def __aenter__(self) -> Self:
         return self
@@ -32,8 +35,8 @@ class Fleet:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for items in list(self._running):
-            await items.aclose()
+        for reader in list(self._readers):
+            await reader.end()
 
     def events(  # noqa: PLR0913 (a selection each)
         self,
@@ -53,7 +56,9 @@ class Fleet:
         """
         if replay is not None and queue is None:
             raise ValueError("replay needs the name of a stream queue")
+        if limit < 1:
+            raise ValueError(f"limit {limit}: at least one item has to have room")
         chosen = Selection(hosts, classes, objects, names)
-        items = Reader(self._url, chosen, limit, queue, start_of(replay)).items()
-        self._running.add(items)
-        return items
+        reader = Reader(self._url, chosen, limit, queue, start_of(replay))
+        self._readers.add(reader)
+        return reader.items()

@@ -43,7 +43,8 @@ class Acknowledgements:
     async def flush(self) -> None:
         """Let the broker have what is acknowledged, before the connection is closed."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._outlet.flush(), FLUSH_SECONDS)
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._outlet.flush()
 
     def _done(self, done: _Unread) -> None:
         done.is_done = True

@@ -1,11 +1,13 @@
 """Is something missing before this event?  By a host's numbers, or by each object's `previous`."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from libvirt_amqp.messages import TYPE_PREFIX, sequence
 
 REMEMBERED_OBJECTS = 100_000
+_SEQUENCE = re.compile("[0-9]{10}-[0-9]{15}")
 STARTED = f"{TYPE_PREFIX}agent.started"
 
 Body = dict[str, Any]
@@ -63,8 +65,7 @@ class Numbers:
 
     def skip_to(self, body: Body) -> None:
         """Go on as if the number before had come."""
-        epoch, number = split(body["sequence"])
-        self.last = sequence(epoch, number - 1)
+        self.last = before(body["sequence"])
 
     def passed(self, body: Body) -> None:
         """Remember the number."""
@@ -125,10 +126,28 @@ class Links:
         self._of.clear()
 
 
+def as_sequence(text: str) -> str:
+    """Return the same text.  Raises ValueError or TypeError when it does not sort among sequences."""
+    if _SEQUENCE.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is no sequence")
+    return text
+
+
 def split(text: str) -> tuple[int, int]:
     """Return epoch and number of a sequence.  Raises ValueError."""
     epoch, _, number = text.partition("-")
     return int(epoch), int(number)
+
+
+def epoch_of(text: str) -> str:
+    """Return the epoch; "" is before all of them."""
+    return text.partition("-")[0]
+
+
+def before(text: str) -> str:
+    """Return the sequence in front of one in the same epoch; its number is 0 where that is the first."""
+    epoch, number = split(text)
+    return sequence(epoch, number - 1)
 
 
 def after(text: str) -> str:

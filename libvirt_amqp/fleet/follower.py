@@ -8,27 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
-from libvirt_amqp.fleet.continuity import Body, Continuity, Hole, Links, Numbers, after
+from libvirt_amqp.fleet.arrival import GAP, Arrival, missed_by
+from libvirt_amqp.fleet.continuity import Body, Continuity, Hole, Links, Numbers, after, before, epoch_of
 from libvirt_amqp.fleet.items import Event, Item, Missed, Snapshot
-from libvirt_amqp.messages import TYPE_PREFIX, parse_time
 
 ASK_AGAIN_SECONDS = 1.0
-GAP = f"{TYPE_PREFIX}agent.gap"
-
-
-class Arrival(NamedTuple):
-    """An event as it came.  `done`: the reader has had it, or need not."""
-
-    key: str
-    body: Body
-    done: Callable[[], None]
-
-    @property
-    def sequence(self) -> str:
-        """Its number."""
-        return str(self.body["sequence"])
 
 
 @dataclass(frozen=True)
@@ -64,7 +49,10 @@ class Follower:
         self._rules = rules
         self._continuity = self._begin(None)
         self._newest = ""
-        self._given: str | None = None
+        self._passed: str | None = None
+        """The last event handed on, or not wanted."""
+        self._unread: deque[str | None] = deque()
+        """For each event that the reader has not had: `_passed` before it."""
         self._answer: Snapshot | None = None
         """Waits until everything that is in it has come."""
         self._is_doubtful = True
@@ -72,12 +60,16 @@ class Follower:
         self._dropped: Dropped | None = None
         self._ask_from = 0.0
         self._confirmed, self._confirmed_at = "", 0.0
+        self._live = ""
+        """The epoch of the last heartbeat."""
 
     def take(self, arrival: Arrival) -> None:
         """Take what came."""
         if arrival.sequence <= self._newest:
-            arrival.done()
-            return
+            if not self._is_set_back(arrival.sequence):
+                arrival.done()
+                return
+            self._begin_anew(before(arrival.sequence))
         self._newest = arrival.sequence
         if arrival.body["subject"] == "agent":
             self._ask_from = 0.0
@@ -120,6 +112,9 @@ class Follower:
 
         `in_order`: it came through the same queue, so that whatever was confirmed before has come before.
         """
+        self._live = epoch_of(sequence)
+        if in_order and self._is_set_back(sequence):
+            self._begin_anew(None if pending else sequence)
         if not self.is_asking and self._answer is None and (self._is_doubtful or self._outage):
             self.ask()
         if self.is_asking or self.is_behind or pending:
@@ -132,6 +127,9 @@ class Follower:
     def drained(self, quiet_seconds: float = 0.0) -> None:
         """Nothing has come for so long: what the broker had confirmed before has come, or never will."""
         if self.is_asking or self.is_behind or time.monotonic() - self._confirmed_at < quiet_seconds:
+            return
+        if self._is_set_back(self._confirmed):
+            self._begin_anew(self._confirmed)
             return
         if self._answer is not None and self._confirmed >= self._answer.sequence:
             self._give_snapshot()
@@ -177,12 +175,29 @@ class Follower:
         """The queue delivers again what the reader has not had."""
         self.held.clear()
         self.is_asking, self._answer, self._is_doubtful = False, None, True
-        self._ask_from, self._newest = 0.0, self._given or ""
-        self._continuity = self._begin(self._given)
+        self._passed = self._unread[0] if self._unread else self._passed
+        self._unread.clear()
+        self._ask_from, self._newest = 0.0, self._passed or ""
+        self._continuity = self._begin(self._passed)
 
-    def given(self, sequence: str) -> None:
-        """The reader has the event."""
-        self._given = max(self._given or "", sequence)
+    def given(self) -> None:
+        """The reader has the oldest event that it had not."""
+        self._unread.popleft()
+
+    def _is_set_back(self, sequence: str) -> bool:
+        """Say whether a sequence is of the agent's present run, although one of a later epoch has come.
+
+        It is no repeat then: the other one was false, or the agent's state was lost and its clock set back.
+        """
+        is_live = epoch_of(sequence) == self._live < epoch_of(self._newest)
+        return is_live and not self.is_asking and not self.is_behind
+
+    def _begin_anew(self, known: str | None) -> None:
+        """Go on behind a sequence, or where the next snapshot ends; what came of the later epoch is in doubt."""
+        missed = self._missed(Hole("restart", None, known, None))
+        self._continuity, self._newest, self._passed = self._begin(known), known or "", known
+        self._answer, self._outage, self._ask_from = None, None, 0.0
+        self._tell(missed)
 
     def _begin(self, last: str | None) -> Continuity:
         return Numbers(last) if self._rules.is_whole else Links(last)
@@ -218,10 +233,11 @@ class Follower:
             self._outage = None
         event = Event(self.host, arrival.key, arrival.body)
         if self._rules.wants(event):
+            self._unread.append(self._passed)
             self._rules.emit(event, self, arrival)
         else:
-            self.given(arrival.sequence)
             arrival.done()
+        self._passed = arrival.sequence
         if arrival.body["type"] == GAP:
             self._tell_gap(arrival.body["data"])
 
@@ -229,9 +245,7 @@ class Follower:
         """Tell of a time in which nobody listened; a range is told by the numbers already, where they come."""
         if self._rules.is_whole and data.get("first") is not None:
             return
-        since, until = (parse_time(data[name]) if data.get(name) else None for name in ("from", "to"))
-        first, last, count = (data.get(name) for name in ("first", "last", "count"))
-        self._tell(Missed(self.host, data["reason"], first, last, count, since, until))
+        self._tell(missed_by(self.host, data))
 
     def _tell_hole(self, hole: Hole | None, known: str) -> None:
         if hole is not None:

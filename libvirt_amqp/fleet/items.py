@@ -52,10 +52,12 @@ class Missed:
     | `hole`         | the events from `first` to `last` were published, and did not come                       |
     | `outage`       | the same; the subscriber had no connection between `since` and `until`                   |
     | `slow`         | the events from `first` to `last` were dropped by the subscriber: the reader was behind  |
-    | `restart`      | the agent started anew and does not say where its former run ended                      |
+    | `restart`      | the agent started anew and does not say where its former run ended, or it counts in an  |
+    |                | earlier epoch than one that has come                                                    |
     | `libvirt-lost` | nobody listened to libvirt between `since` and `until`                                   |
     | `agent-restart`| the same: the agent was away                                                             |
     | `outbox-full`  | the agent dropped `count` events between `first` and `last`                              |
+    | `outbox-broken`| the same: they were on a disk that could not be read                                    |
 
     What is not known is None.  A reason that a newer agent gives is passed on.
     """

@@ -15,8 +15,10 @@ from libvirt_amqp.client import Client
 from libvirt_amqp.delivery import Delivery
 from libvirt_amqp.errors import CallError, MethodNotFound, NoAnswer, NotSupported, Unroutable
 from libvirt_amqp.fleet.acknowledgements import Acknowledgements
-from libvirt_amqp.fleet.follower import Arrival, Follower, Rules
-from libvirt_amqp.fleet.items import Event, Item, Snapshot, State
+from libvirt_amqp.fleet.arrival import Arrival
+from libvirt_amqp.fleet.continuity import as_sequence
+from libvirt_amqp.fleet.follower import Follower, Rules
+from libvirt_amqp.fleet.items import Item, Snapshot, State
 from libvirt_amqp.fleet.selection import Selection
 from libvirt_amqp.keys import EVENTS, STATS, Address, is_of
 from libvirt_amqp.messages import parse_time
@@ -25,6 +27,8 @@ log = logging.getLogger("libvirt_amqp.fleet")
 
 SNAPSHOT_SECONDS = 10.0
 SNAPSHOTS_AT_ONCE = 32
+MOST_PREFETCH = 65_535
+"""AMQP counts it in 16 bits."""
 QUIET_SECONDS = 2.0
 """A queue of the user's own counts as read to its end when nothing has come for so long."""
 
@@ -38,6 +42,7 @@ class Reader:
         self._url = url
         self._selection = selection
         self._limit = limit
+        self._prefetch = min(limit, MOST_PREFETCH)
         self._queue = queue
         self._start = start
         self._offset: datetime | int | None = start
@@ -52,36 +57,47 @@ class Reader:
         self._lost_at: datetime | None = None
         self._came_at = 0.0
         self._told = ""
+        self._keeping: asyncio.Task[None] | None = None
+        self._is_ended = False
         self._rules = Rules(selection.is_whole, queue is not None, selection.wants, self._emit, self._ask)
 
     async def items(self) -> AsyncGenerator[Item, None]:
-        """Yield what comes, for ever.  An event counts as read when the next item is asked for."""
-        keeping = asyncio.create_task(keep_linked(self._url, "libvirt-amqp fleet", self._session, self._say))
+        """Yield what comes, until `end`.  An event counts as read when the next item is asked for."""
+        if self._is_ended:
+            return
+        self._keeping = asyncio.create_task(keep_linked(self._url, "libvirt-amqp fleet", self._session, self._say))
         try:
-            while True:
-                while not self._ready:
-                    self._wake.clear()
-                    await self._woken_or(keeping)
+            while await self._has_more(self._keeping):
                 item, follower, arrival = self._ready.popleft()
                 self._resume()
-                if arrival is not None and isinstance(item, Event):
-                    follower.given(item.sequence)
+                if arrival is not None:
+                    follower.given()
                 yield item
                 if arrival is not None:
                     arrival.done()
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            await self.end()
 
-    async def _woken_or(self, keeping: asyncio.Task[None]) -> None:
-        """Wait for an item; a fault of ours ends it."""
-        waking = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait({waking, keeping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waking.cancel()
-        if keeping.done():
-            keeping.result()
+    async def end(self) -> None:
+        """Close the connection; whoever reads the items comes to their end, also in another task."""
+        self._is_ended = True
+        self._wake.set()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+
+    async def _has_more(self, keeping: asyncio.Task[None]) -> bool:
+        """Wait for an item, or the end; a fault of ours is raised."""
+        while not self._ready and not self._is_ended:
+            self._wake.clear()
+            waking = asyncio.ensure_future(self._wake.wait())
+            try:
+                await asyncio.wait({waking, keeping}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waking.cancel()
+            if keeping.done() and not self._is_ended:
+                keeping.result()
+        return not self._is_ended
 
     async def _session(self, link: Link) -> None:
         """Listen on one connection until it is lost."""
@@ -111,7 +127,7 @@ class Reader:
     async def _read(self, link: Link, queue: str) -> None:
         """Take events out of the user's queue, and heartbeats out of one of this connection."""
         await self._consume(await link.channel(), {STATS: self._selection.heartbeat_keys})
-        channel = await link.channel(prefetch=self._limit)
+        channel = await link.channel(prefetch=self._prefetch)
         acks = self._acknowledgements = Acknowledgements(channel.outlet)
         self._skips = not link.has_streams
         arguments = {"x-stream-offset": self._offset} if self._offset is not None and link.has_streams else None
@@ -162,16 +178,19 @@ class Reader:
         done = _nothing if acks is None else acks.add(delivery)
         try:
             body = orjson.loads(delivery.body)
-            host = body["data"]["object"]["host"]
+            data = body["data"]
+            host = data["object"]["host"]
             if not is_of(delivery.key, host):
                 raise ValueError(f"its body is of host {host!r}")
             if not self._selection.has_host(host) or (acks is not None and self._is_too_old(body)):
                 done()
             elif body["type"] == BEAT:
-                data = body["data"]
-                self._follower(host).beat(data["sequence"], data["pending"], in_order=acks is None and not self._queue)
+                is_in_order = acks is None and self._queue is None
+                self._follower(host).beat(as_sequence(data["sequence"]), int(data["pending"]), in_order=is_in_order)
             else:
-                self._take(self._follower(host), Arrival(delivery.key, body, done))
+                arrival = Arrival(delivery.key, body, done)
+                arrival.check()
+                self._take(self._follower(host), arrival)
         except (ValueError, KeyError, TypeError) as error:
             log.error("%s is no event of an agent: %r", delivery.key, error)
             done()
@@ -216,27 +235,33 @@ class Reader:
                     raise BrokerUnavailable("not connected")
                 agent, params = Address(follower.host, "agent"), self._selection.snapshot_params
                 result = await self._client.call(agent, "snapshot", params, timeout=SNAPSHOT_SECONDS)
-            follower.answered(self._selected(follower.host, result))
+            answer = self._selected(follower.host, result)
         except (NotSupported, MethodNotFound) as error:
             log.warning("%s: no snapshot: %s", follower.host, error)
             follower.failed(for_ever=True)
         except (CallError, Unroutable, NoAnswer, BrokerUnavailable) as error:
             log.info("%s: no snapshot now: %s", follower.host, error)
             follower.failed(for_ever=False)
+        except (ValueError, KeyError, TypeError) as error:
+            log.error("%s: its answer is no snapshot: %r", follower.host, error)
+            follower.failed(for_ever=False)
+        else:
+            follower.answered(answer)
         self._resume()
 
     def _selected(self, host: str, result: dict[str, Any]) -> Snapshot:
         chosen = self._selection
         states = (State(entry["object"], entry["state"]) for entry in result["objects"])
         objects = tuple(state for state in states if chosen.has_object(state.object))
-        return Snapshot(host, result["sequence"], objects, frozenset(filter(chosen.has_class, result["unknown"])))
+        unknown = frozenset(filter(chosen.has_class, result["unknown"]))
+        return Snapshot(host, as_sequence(result["sequence"]), objects, unknown)
 
     async def _watch_for_the_end(self) -> None:
         """Notice that the user's queue has been read to its end."""
         while True:
             await asyncio.sleep(QUIET_SECONDS / 4)
             unread = self._acknowledgements.unread if self._acknowledgements else 0
-            if time.monotonic() - self._came_at >= QUIET_SECONDS and unread < self._limit:
+            if time.monotonic() - self._came_at >= QUIET_SECONDS and unread < self._prefetch:
                 for follower in list(self._followers.values()):
                     follower.drained(QUIET_SECONDS)
 

@@ -105,6 +105,7 @@ def _field(event: str, field: str) -> Schema:
     return {**schema, "allOf": [ref(ENUMS[event, field])]} if (event, field) in ENUMS else schema
 
 
+GAP_REASONS = ("libvirt-lost", "agent-restart", "outbox-full", "outbox-broken")
 _FORMER = described(nullable(ref("sequence")), "the last one of the run before; null: nothing is known of one")
 _INSTANCE = described(TEXT, "a random id of this run")
 _OPTIONAL_SEQUENCE, _OPTIONAL_TIME = nullable(ref("sequence")), nullable(ref("time"))
@@ -123,7 +124,7 @@ NEWS = (
         "agent.gap",
         "Something was missed: nobody listened from `from` to `to`, or `count` events had no room.",
         {
-            "reason": {"enum": ["libvirt-lost", "agent-restart", "outbox-full"]},
+            "reason": {"enum": [*GAP_REASONS]},
             "first": _OPTIONAL_SEQUENCE,
             "last": _OPTIONAL_SEQUENCE,
             "count": nullable(integer("uint64")),

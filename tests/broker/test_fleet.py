@@ -136,6 +136,100 @@ async def test_an_agent_that_has_no_snapshots_is_followed_without(broker_url: st
         assert host.asked == 1
 
 
+async def test_with_the_fleet_end_the_subscriptions_that_other_tasks_read(broker_url: str, host: HandMadeHost) -> None:
+    followed = Followed()
+
+    async def follow(fleet: Fleet) -> None:
+        async for item in fleet.events(hosts=["m1"]):
+            followed.append(item)
+
+    async with Fleet(broker_url) as fleet:
+        tasks = [asyncio.create_task(follow(fleet)) for _ in range(2)]
+        await followed.count(Snapshot, 2)
+    done, _ = await asyncio.wait(tasks, timeout=5)
+    assert [task.exception() for task in done] == [None, None]
+    assert {"keep_linked"} & {task.get_coro().__name__ for task in asyncio.all_tasks()} == set()
+    assert host.asked == 2
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"sequence": "0000000001-000000000000001"},
+        {"sequence": "1-1", "objects": [], "unknown": []},
+        {"sequence": "0000000001-000000000000001", "objects": [1], "unknown": []},
+        ["nothing"],
+    ],
+)
+async def test_a_host_that_answers_something_else_is_followed_without_and_asked_again(
+    broker_url: str, host: HandMadeHost, odd: object
+) -> None:
+    host.odd_answer = odd
+    async with following(broker_url, hosts=["m1"]) as followed:
+        await eventually(lambda: host.asked)
+        host.change(A, active=True)
+        await followed.count(Event, 1)
+        host.odd_answer = None
+
+        async def known() -> bool:
+            host.beat()
+            return bool(followed.of(Snapshot))
+
+        await eventually(known)
+        assert followed.table == {"m1": host.states}
+
+
+async def test_an_event_with_a_number_that_is_none_stops_nothing(broker_url: str, host: HandMadeHost) -> None:
+    async with following(broker_url, hosts=["m1"]) as followed:
+        await followed.count(Snapshot, 1)
+        body = host.change(A, active=True)
+        host.publish(f"m1.storage-pool.{A}.lifecycle.started", body.replace(host.sequence.encode(), b"unnumbered"))
+        host.change(A, active=False)
+        await followed.count(Event, 2)
+        assert followed.table == {"m1": host.states}
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_subscription_without_room_is_refused(limit: int) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        Fleet().events(limit=limit)
+
+
+async def test_a_queue_of_ones_own_is_read_with_a_limit_that_no_prefetch_can_have(
+    broker_url: str, host: HandMadeHost
+) -> None:
+    await declare(broker_url, "large", "m1.#")
+    async with following(broker_url, hosts=["m1"], queue="large", limit=100_000) as followed:
+        host.change(A, active=True)
+        await followed.count(Event, 1)
+
+
+@pytest.mark.parametrize("queue", [None, "behind"])
+async def test_a_false_event_of_a_later_epoch_does_not_silence_its_host(
+    broker_url: str, host: HandMadeHost, queue: str | None
+) -> None:
+    if queue is not None:
+        await declare(broker_url, queue, "m1.#")
+    host.change(A, active=True)
+    async with following(broker_url, hosts=["m1"], queue=queue) as followed:
+        await eventually(lambda: host.asked)
+        host.change(B, active=True)
+        true, host.epoch, host.number = (host.epoch, host.number), 9, 0
+        host.news("started", former=None)
+        host.epoch, host.number = true
+        await eventually(lambda: "agent.started" in [event.type for event in followed.of(Event)])
+        host.change(A, active=False)
+
+        async def known() -> bool:
+            host.beat()
+            return followed.table.get("m1") == host.states
+
+        await eventually(known, 20)
+        host.change(B, active=False)
+        await eventually(known)
+        assert "restart" in [missed.reason for missed in followed.of(Missed)]
+
+
 async def test_a_reader_that_is_behind_is_told_and_ends_with_the_truth(broker_url: str, host: HandMadeHost) -> None:
     async with Fleet(broker_url) as fleet:
         items = fleet.events(hosts=["m1"], limit=10)

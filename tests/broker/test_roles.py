@@ -157,6 +157,15 @@ async def test_an_agent_that_may_not_make_the_exchanges_says_that_they_are_missi
         assert not channel.link.lost.done()
 
 
+async def test_calls_that_are_refused_leave_no_channel_open(broker: PrivateRabbitMQ, be: Any) -> None:
+    broker.ctl("add_vhost", "bare")
+    broker.ctl("set_permissions", "-p", "bare", "operator", "^amq.gen", ".*", ".*")
+    async with connect(str(URL(be("operator")).with_path("/bare")), "test") as client:
+        for _ in range(3):
+            assert "exchange 'libvirt.rpc'" in await refusal(client.call(DOMAIN, "virDomainSuspend"))
+        assert "bare" not in broker.ctl("list_channels", "vhost")
+
+
 async def test_a_health_check_with_the_agents_own_user_reaches_it(host1: Agent, be: Any) -> None:
     answer = await call(be("host1"), Address(host1.host, "agent"), "ping")
     assert answer["instance"] == host1.instance

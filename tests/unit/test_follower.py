@@ -15,11 +15,11 @@ SINCE, UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC
 class Run:
     """A follower whose items are in a list, and whose snapshots are answered by hand."""
 
-    def __init__(self, *, is_whole: bool = True, is_kept: bool = False) -> None:
+    def __init__(self, *, is_whole: bool = True, is_kept: bool = False, wanted: str = "") -> None:
         self.items: list[Item] = []
         self.asked = 0
         self.done: list[str] = []
-        self.follower = Follower("h1", Rules(is_whole, is_kept, lambda _: True, self._emit, self._ask))
+        self.follower = Follower("h1", Rules(is_whole, is_kept, lambda e: wanted in e.type, self._emit, self._ask))
 
     def _emit(self, item: Item, _follower: Follower, _arrival: Arrival | None) -> None:
         self.items.append(item)
@@ -39,8 +39,8 @@ class Run:
     def answer(self, number: int, epoch: int = 1) -> None:
         self.follower.answered(Snapshot("h1", sequence(epoch, number), (), frozenset()))
 
-    def beat(self, number: int, pending: int = 0) -> None:
-        self.follower.beat(sequence(1, number), pending, in_order=True)
+    def beat(self, number: int, pending: int = 0, epoch: int = 1, *, in_order: bool = True) -> None:
+        self.follower.beat(sequence(epoch, number), pending, in_order=in_order)
 
     @property
     def said(self) -> list[str]:
@@ -177,6 +177,75 @@ def test_a_restart_whose_beginning_did_not_come_is_told(run: Run) -> None:
     assert run.said == ["missed restart 4-2"]
 
 
+def test_a_heartbeat_of_an_earlier_epoch_than_the_newest_begins_anew(run: Run) -> None:
+    run.hear(1, epoch=9, kind="agent.started", data={"former": sequence(1, 3)})
+    run.hear(4, 5)
+    run.beat(5)
+    assert run.said == ["1", "missed restart ?-5"]
+    run.hear(6)
+    run.answer(6)
+    run.hear(7)
+    assert run.said[2:] == ["6", "snapshot 6", "7"]
+
+
+def test_where_the_broker_has_not_confirmed_all_a_host_begins_anew_with_its_snapshot(run: Run) -> None:
+    run.hear(1, epoch=9, kind="agent.started", data={"former": sequence(1, 3)})
+    run.beat(5, pending=1)
+    run.hear(5)
+    run.answer(5)
+    run.hear(6)
+    assert run.said == ["1", "missed restart ?-?", "snapshot 5", "6"]
+
+
+def test_an_event_of_the_epoch_that_heartbeats_name_is_no_repeat(run: Run) -> None:
+    run.beat(3)
+    run.hear(1, epoch=9, kind="agent.started", data={"former": sequence(1, 3)})
+    run.hear(4)
+    run.answer(4)
+    assert run.said == ["1", "missed restart ?-3", "4", "snapshot 4"]
+
+
+def test_a_former_epoch_comes_again_after_a_restart_and_nothing_is_told(run: Run) -> None:
+    run.beat(3)
+    run.hear(1, epoch=2, kind="agent.started", data={"former": sequence(1, 3)})
+    run.beat(1, epoch=2)
+    run.hear(2, 3, 4)
+    assert run.said == ["1"]
+
+
+def test_a_kept_queue_whose_host_counts_in_an_earlier_epoch_is_given_all_the_same() -> None:
+    run = Run(is_kept=True)
+    run.beat(3, in_order=False)
+    run.hear(1, epoch=9, kind="agent.started")
+    run.answer(1, epoch=9)
+    run.hear(4)
+    run.answer(4)
+    run.hear(5)
+    assert run.said == ["1", "snapshot 1", "missed restart ?-3", "4", "snapshot 4", "5"]
+
+
+def test_a_kept_queue_that_ends_in_a_later_epoch_than_its_hosts_begins_anew_at_its_end() -> None:
+    run = Run(is_kept=True)
+    run.hear(1, epoch=9, kind="agent.started")
+    run.answer(1, epoch=9)
+    run.beat(3, in_order=False)
+    assert run.said == ["1", "snapshot 1"]
+    run.follower.drained()
+    run.answer(3)
+    assert run.said[2:] == ["missed restart ?-3", "snapshot 3"]
+
+
+def test_a_part_begins_anew_too() -> None:
+    run = Run(is_whole=False)
+    run.follower.ask()
+    run.answer(3)
+    run.hear(1, epoch=9, kind="agent.started", data={"former": sequence(1, 3)})
+    run.beat(5)
+    run.answer(5)
+    run.hear(7, previous=sequence(1, 5))
+    assert run.said == ["snapshot 3", "1", "missed restart ?-5", "snapshot 5", "7"]
+
+
 def test_a_gap_of_the_agent_is_told_with_its_times(run: Run) -> None:
     times = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
     nothing = {"first": None, "last": None, "count": None}
@@ -277,12 +346,30 @@ def test_what_a_kept_queue_delivers_again_comes_once() -> None:
     run.hear(4)
     run.answer(4)
     run.hear(5, 6)
-    run.follower.given(sequence(1, 5))
+    for _ in (4, 5):
+        run.follower.given()
     run.items.clear()
     run.follower.give_back()
     run.hear(5, 6)
     run.answer(6)
     assert run.said == ["6", "snapshot 6"]
+
+
+def test_what_waits_for_the_reader_comes_again_out_of_a_kept_queue_behind_which_something_was_not_wanted() -> None:
+    run = Run(is_kept=True, wanted="lifecycle")
+    run.hear(1)
+    run.answer(1)
+    run.hear(2, kind="domain.reboot")
+    run.hear(3)
+    run.hear(4, kind="domain.reboot")
+    run.follower.given()
+    run.items.clear()
+    run.follower.give_back()
+    run.hear(3)
+    run.hear(4, kind="domain.reboot")
+    run.hear(5)
+    run.answer(5)
+    assert run.said == ["3", "5", "snapshot 5"]
 
 
 def test_a_part_tells_a_range_that_the_agent_dropped() -> None:

@@ -44,7 +44,7 @@ class World:
         """Let the reader take items that wait for it."""
         for item, arrival in self.ready[:count]:
             if isinstance(item, Event) and arrival is not None:
-                self.follower.given(item.sequence)
+                self.follower.given()
                 arrival.done()
             self.items.append(item)
         del self.ready[:count]

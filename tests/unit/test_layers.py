@@ -62,6 +62,17 @@ def test_aio_pika_is_imported_at_one_place() -> None:
     assert users == [ROOT / "libvirt_amqp" / "broker.py"]
 
 
+def test_nothing_waits_by_a_function_that_loses_cancellations() -> None:
+    """On Python 3.11 asyncio.wait_for returns a result that has just come, and its caller goes on."""
+    users = [
+        f
+        for folder in ("app/doctor", "app/handlers", "libvirt_amqp")
+        for f in files(folder)
+        if "asyncio.wait_for" in f.read_text()
+    ]
+    assert users == []
+
+
 def test_there_is_no_cycle_of_imports() -> None:
     graph: dict[str, set[str]] = {}
     for folder in ("app", "libvirt_amqp"):

@@ -246,7 +246,8 @@ async def _reap(process: asyncio.subprocess.Process | None) -> None:
     if process is None:
         return
     try:
-        await asyncio.wait_for(process.wait(), KILL_SECONDS)
+        async with asyncio.timeout(KILL_SECONDS):
+            await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
