@@ -46,6 +46,11 @@ class Secondaries:
         self._due: dict[str, float] = {}
         """When to ask next, in seconds of time.monotonic(); a class that the driver does not have is not in it."""
 
+    @property
+    def pause(self) -> float:
+        """How many seconds to wait before the next look."""
+        return _AGAIN_SECONDS if self._away.keys() & self._known else _ASK_SECONDS
+
     def begin(self, handle: libvirt.virConnect) -> None:
         """Ask each on a new connection, before its events are registered.  Raises libvirtError when that is lost."""
         silent_since = self._answered | self._away

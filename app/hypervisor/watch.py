@@ -20,9 +20,8 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-_LOOK_SECONDS = 0.5
-"""How often a driver without a close callback is asked whether it is alive (answered locally), and how often it is seen
-which of the daemons behind the daemon are to be asked."""
+_LOOK_SECONDS = 1.0
+"""How often a driver without a close callback is asked whether it is alive; answered locally."""
 _ASK_SECONDS = 1.0
 """How often libvirt is asked something, so that what it sent before has come."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 0.8
@@ -131,7 +130,7 @@ class Watch:
     def _is_lost(self, seconds: float) -> bool:
         """Wait so long, less if the connection is lost or to be given up meanwhile; say whether it is."""
         end = time.monotonic() + seconds
-        while not self._connection.lost.wait(max(0.0, min(_LOOK_SECONDS, end - time.monotonic()))):
+        while not self._connection.lost.wait(max(0.0, min(self._secondaries.pause, end - time.monotonic()))):
             if self._change is None and self._handle is not None and not self._connection.is_dead():
                 self._ask(self._handle)
                 self._change = self._secondaries.look(self._handle)
