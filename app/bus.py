@@ -231,7 +231,8 @@ class Bus:
             properties = Properties(CALL_CONTENT_TYPE, reply_to=queue)
             body = request("ping", {}, call_id=1)
             channel.outlet.publish(RPC, Address(self._host, "agent").key("ping"), body, properties)
-            return self._who(await asyncio.wait_for(answer, HOLDER_ANSWERS_WITHIN))
+            async with asyncio.timeout(HOLDER_ANSWERS_WITHIN):
+                return self._who(await answer)
         except TimeoutError:
             return None
         finally:
