@@ -67,6 +67,7 @@ class Hypervisor:
         """Of connections: those of a former one are made anew."""
         self._lanes = {name: Lane(name, size, _BACKLOG, self._connect) for name, size in _SIZES.items()}
         self._watch: Watch | None = None
+        self._is_found = False
         self.facts: Facts | None = None
         self.since = datetime.now(UTC)
         """Since when libvirt is connected, or not."""
@@ -76,8 +77,8 @@ class Hypervisor:
 
     @property
     def connected(self) -> bool:
-        """Whether the watched connection is up."""
-        return self._watch is not None and self._watch.connected
+        """Whether the watched connection is up, and it has been told: `since` and `facts` are about it."""
+        return self._is_found and self._watch is not None and self._watch.connected
 
     def watch(
         self,
@@ -97,11 +98,11 @@ class Hypervisor:
         loop = asyncio.get_running_loop()
 
         def on_found(facts: Facts) -> None:
-            self.facts, self.since = facts, datetime.now(UTC)
+            self._is_found, self.facts, self.since = True, facts, datetime.now(UTC)
             found(facts)
 
         def on_lost(loss: Loss) -> None:
-            self.since = datetime.now(UTC)
+            self._is_found, self.since = False, datetime.now(UTC)
             lost(loss)
             if loss.is_partial:
                 self._generation += 1
