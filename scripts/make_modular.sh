@@ -8,13 +8,17 @@ folder=$1
 mkdir -p "$(dirname "$folder")"
 new=$(mktemp -d "$(realpath "$(dirname "$folder")")/modular.XXXXXX")
 log=$new.log
-list=/etc/apt/sources.list.d/libvirt-amqp-source.list
-trap 'rm -rf "$new" "$log" "$list"' EXIT
+sources=/etc/apt/sources.list.d/libvirt-amqp-source
+trap 'code=$?; [ $code = 0 ] || tail -n 20 "$log" >&2; rm -rf "$new" "$log" "$sources.list" "$sources.sources"' EXIT
+
+# Sources come from where packages come from, under the same keys.
+cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | sed -n 's/^deb /deb-src /p' >"$sources.list"
+for file in /etc/apt/sources.list.d/*.sources; do
+    [ ! -e "$file" ] || { grep -v '^#' "$file" | sed -n 's/^Types: .*/Types: deb-src/; p'; echo; } >>"$new/sources"
+done
+[ ! -e "$new/sources" ] || mv "$new/sources" "$sources.sources"
 
 build() {
-    # Where packages come from, their sources come from too.
-    apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | sort -u |
-        sed -n 's/^\(.*\) \([^ ]*\) main$/deb-src \1 \2 main/p' >"$list"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends dpkg-dev gcc gettext libacl1-dev \
         libattr1-dev libcap-ng-dev libc6-dev libdevmapper-dev libglib2.0-dev libgnutls28-dev libnl-3-dev \
@@ -29,7 +33,8 @@ build() {
         -Drunstatedir=/run --prefix=/usr --sysconfdir=/etc --localstatedir=/var
     ninja -C build
     DESTDIR=$new/installed meson install -C build --no-rebuild
+    cd /
 }
 
-build >"$log" 2>&1 || { tail -n 20 "$log" >&2; exit 1; }
+build >"$log" 2>&1
 mv "$new/installed" "$folder"  # whole or not at all
