@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from app import logs, service
-from app.bus import HostTaken
+from app.claim import HostTaken
 from app.notify import Notifier
 from app.settings import Settings, SettingsError, load
 

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import structlog
 
+from app.claim import HostTaken, ask_holder, refusal, request_queue
 from app.outbox import Outbox
 from app.outgoing import Event
-from libvirt_amqp.broker import BrokerUnavailable, Channel, Link, QueueHeld, keep_linked, open_link
+from libvirt_amqp.broker import BrokerUnavailable, Channel, Link, QueueHeld, keep_linked
 from libvirt_amqp.delivery import Delivery
-from libvirt_amqp.errors import CallError
-from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, Address, encode_word
-from libvirt_amqp.messages import CALL_CONTENT_TYPE, EVENT_CONTENT_TYPE, read_reply, request
+from libvirt_amqp.keys import ANY, EVENTS, RPC, STATS, encode_word
+from libvirt_amqp.messages import CALL_CONTENT_TYPE, EVENT_CONTENT_TYPE
 from libvirt_amqp.url import describe
 from libvirt_amqp.wire import ConfirmedOutlet, Outlet, Properties
 
@@ -37,7 +37,6 @@ BLOCKED_BYTES = 8 * 1024 * 1024
 """Samples are dropped, not queued, while this much waits for a socket that does not drain."""
 SIGN_SECONDS = 0.5
 """Between two samples that the broker has to confirm, so that it is known to read: sockets hold millions of bytes."""
-HOLDER_ANSWERS_WITHIN = 3.0
 
 EVENT_PROPERTIES = Properties(EVENT_CONTENT_TYPE, persistent=True)
 
@@ -49,10 +48,6 @@ def _sample_properties(expiration: str | None) -> Properties:
     (Not on Broker-J, where the expiration is a moment.)
     """
     return Properties(EVENT_CONTENT_TYPE, expiration=expiration)
-
-
-class HostTaken(Exception):
-    """Another agent, which is alive, serves this host's name."""
 
 
 class Session(NamedTuple):
@@ -134,7 +129,7 @@ class Bus:
             return
         with contextlib.suppress(BrokerUnavailable):
             for key in self._bindings():
-                await session.requests.unbind(self._queue(), RPC, key)
+                await session.requests.unbind(request_queue(self._host), RPC, key)
 
     async def flush(self) -> None:
         """Wait until every event is confirmed and every reply is with the socket, or the broker is gone.
@@ -148,9 +143,6 @@ class Bus:
         if self._session is not None:
             await self._session.plain.flush()
 
-    def _queue(self) -> str:
-        return f"libvirt.rpc.{encode_word(self._host)}"
-
     def _bindings(self) -> tuple[str, str]:
         return f"{encode_word(self._host)}.#", f"{ANY}.connect.*"
 
@@ -159,12 +151,12 @@ class Bus:
         events = await link.channel(pipelined=True)
         await requests.declare_exchange(EVENTS, STATS, RPC)
         try:
-            await requests.declare_queue(self._queue())
+            await requests.declare_queue(request_queue(self._host))
         except QueueHeld:
             await self._wait_or_give_up()
             raise
         for key in self._bindings():
-            await requests.bind(self._queue(), RPC, key)
+            await requests.bind(request_queue(self._host), RPC, key)
         if not isinstance(events.outlet, ConfirmedOutlet):
             raise TypeError("the events' channel is not in confirm mode")
         self.outbox.rewind()
@@ -172,7 +164,7 @@ class Bus:
         self._session = Session(link, requests, requests.outlet, events.outlet)
         try:
             self._begin(link)
-            await requests.consume(self._queue(), self._receive)
+            await requests.consume(request_queue(self._host), self._receive)
             reason = await self._until_lost(link)
         finally:
             self._session = None
@@ -207,46 +199,12 @@ class Bus:
 
     async def _wait_or_give_up(self) -> None:
         """Find out who holds the host's queue: an agent that answers, or the remains of a connection of ours."""
-        holder = await self._ask_holder()
+        holder = await ask_holder(self._url, self._host, self._instance)
         if holder is None:
             raise BrokerUnavailable("the broker still holds the queue for a former connection of this host's agent")
-        text = f"another agent serves host {self._host!r}: {holder}; every agent needs a HOST of its own"
         if not self._was_linked:
-            raise HostTaken(text)
-        raise BrokerUnavailable(text)
-
-    async def _ask_holder(self) -> str | None:
-        """Ping the host over the broker; return who answers, None when nobody does."""
-        link = await open_link(self._url, f"libvirt-amqp {self._host} (who is there?)")
-        try:
-            channel = await link.channel()
-            answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-            def receive(delivery: Delivery) -> None:
-                if not answer.done():
-                    answer.set_result(delivery.body)
-
-            queue = await channel.declare_queue()
-            await channel.consume(queue, receive, no_ack=True)
-            properties = Properties(CALL_CONTENT_TYPE, reply_to=queue)
-            body = request("ping", {}, call_id=1)
-            channel.outlet.publish(RPC, Address(self._host, "agent").key("ping"), body, properties)
-            async with asyncio.timeout(HOLDER_ANSWERS_WITHIN):
-                return self._who(await answer)
-        except TimeoutError:
-            return None
-        finally:
-            await link.close()
-
-    def _who(self, answer: bytes) -> str | None:
-        """Return who answered a ping; None when it is ourselves, or an agent that cannot serve (it stops)."""
-        try:
-            instance = read_reply(answer)["instance"]
-        except CallError:
-            return None
-        except (ValueError, TypeError, LookupError):  # nothing binds the holder to answer as an agent does
-            return "somebody who is no agent"
-        return None if instance == self._instance else f"instance {instance}"
+            raise HostTaken(refusal(self._host, holder))
+        raise BrokerUnavailable(refusal(self._host, holder))
 
     def _pump(self) -> None:
         """Send what waits, as far as the window reaches."""

@@ -20,8 +20,9 @@ from typing import Any
 
 import structlog
 
-from app.journal_file import NOTHING, Batch, JournalFile, Left, Owner, is_broken, set_aside
+from app.journal_file import NOTHING, Batch, JournalFile, Left, Owner, is_broken, set_aside, take_back
 from app.outgoing import Lost, Placed
+from libvirt_amqp.keys import encode_word
 
 log = structlog.get_logger()
 
@@ -41,7 +42,8 @@ CONSEQUENCE = f"events are in memory only; tried again every {RETRY_SECONDS:.0f}
 class Journal:
     """One file in `directory`.  `run` is a name that no other process has.
 
-    The events are of one host: a file of another one than `host` is set aside, for they could not be sent as ours.
+    The events are of one host: those of another one than `host` could not be sent as ours.  Their file is set aside,
+    and taken back when that name is used again.
     """
 
     def __init__(self, directory: Path, run: str, host: str | None = None) -> None:
@@ -198,8 +200,10 @@ class Journal:
             return file
         count = file.left().events
         self._close_file()
-        aside = str(set_aside(self.path, "of-another-host"))
+        aside = str(set_aside(self.path, _of(whose.decode())))
         log.error("outbox_of_another_host", host=self._host, file=aside, whose=whose.decode(), events=count)
+        if take_back(self.path, _of(self._host)):
+            log.info("outbox_taken_back", host=self._host)
         return self._open()
 
     def _open(self) -> JournalFile:
@@ -288,7 +292,7 @@ class Journal:
     def _recover(self) -> None:
         if self._is_announced:
             return
-        file = self._file or self._open()
+        file = self._file or self._open_ours()
         try:
             file.probe()
             left, known = file.left(), file.identity()
@@ -302,7 +306,7 @@ class Journal:
     def _read(self, after: int) -> None:
         """Read a page; what fails is tried again later, from a file opened anew: nobody else has what is in it."""
         try:
-            page = (self._file or self._open()).read(after, PAGE)
+            page = (self._file or self._open_ours()).read(after, PAGE)
         except Exception as error:  # noqa: BLE001 (as in _attempt)
             self._unread += 1
             is_over = is_broken(error) or self._unread >= READS
@@ -320,3 +324,8 @@ class Journal:
     def _post(self, call: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(call, *arguments)
+
+
+def _of(host: str) -> str:
+    """Return the end of the name of a host's file that was set aside."""
+    return f"of-{encode_word(host)}"

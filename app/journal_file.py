@@ -120,6 +120,18 @@ def set_aside(path: Path, why: str = "broken") -> Path:
     return new
 
 
+def take_back(path: Path, why: str) -> bool:
+    """Move a file that was set aside to where it was; False: there is none."""
+    try:
+        path.with_name(f"{path.name}.{why}").replace(path)
+    except FileNotFoundError:
+        return False
+    for suffix in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(f"{path.name}.{why}{suffix}").replace(path.with_name(path.name + suffix))
+    return True
+
+
 class JournalFile:
     """An open file, which nobody else can open meanwhile.  `run` names the process that writes."""
 

@@ -13,7 +13,8 @@ import structlog
 
 from app import state
 from app.alive import Alive
-from app.bus import Bus, HostTaken
+from app.bus import Bus
+from app.claim import HostTaken, refuse_if_taken
 from app.events.snapshot import Snapshots
 from app.events.stream import Stream
 from app.handlers.access import Access
@@ -46,9 +47,7 @@ class Agent:
         self.host = ""
         self._directory = settings.state_path
         self._state = state.begin(self._directory)
-        self._journal = Journal(self._directory, self.instance, settings.host or self._state.host)
-        if former := self._journal.former_sequence:  # kept more surely than the file of the state
-            self._state.epoch = max(self._state.epoch, int(former.partition("-")[0]) + 1)
+        self._journal: Journal | None = None
         self._hypervisor = Hypervisor(settings.uri, read_only=settings.access != "full")
         self._alive = Alive(self._directory, self.sign_of_life)
         self._bus: Bus | None = None
@@ -65,10 +64,12 @@ class Agent:
         """Learn the host's name, then do everything, for ever."""
         await self._alive.start()
         self.host = self._settings.host or self._state.host or await self._ask_libvirt_for_the_name()
-        kept = state.keep(self._directory, state.State(self.host, self._state.epoch))
-        if not kept and not self._journal.works:
-            self._state.epoch = await state.begin_anew(self._directory, self._state.epoch)
         url = self._settings.broker_url.get_secret_value()
+        await refuse_if_taken(url, self.host, self.instance)
+        journal = self._journal = self._open_journal()
+        kept = state.keep(self._directory, state.State(self.host, self._state.epoch))
+        if not kept and not journal.works:
+            self._state.epoch = await state.begin_anew(self._directory, self._state.epoch)
         log.info(
             "agent_started",
             host=self.host,
@@ -78,14 +79,13 @@ class Agent:
             secrets=self._settings.secrets,
             epoch=self._state.epoch,
         )
-        self._journal.belongs_to(self.host)
-        outbox = Outbox(self._journal, int(self._settings.outbox_max_mib * 2**20))
+        outbox = Outbox(journal, int(self._settings.outbox_max_mib * 2**20))
         bus = self._bus = Bus(url, self.instance, self._receive, outbox)
         api = catalogue.load()
         if newer := newer_functions(api):
             log.warning("functions_not_in_catalogue", catalogue=api.libvirt, functions=newer)
-        stream = self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event, self._journal)
-        self._journal.on_renewed = stream.keep_again
+        stream = self._stream = Stream(self.host, self._state.epoch, api, bus.publish_event, journal)
+        journal.on_renewed = stream.keep_again
         outbox.on_lost = stream.tell_lost
         self._dispatcher = Dispatcher(
             self.host,
@@ -103,6 +103,13 @@ class Agent:
             stream.register, stream.look, self._on_libvirt_found, self._on_libvirt_lost, stream.heard_until
         )
         await self._serve(bus, stream, api)
+
+    def _open_journal(self) -> Journal:
+        journal = Journal(self._directory, self.instance, self.host)
+        journal.belongs_to(self.host)
+        if former := journal.former_sequence:  # kept more surely than the file of the state
+            self._state.epoch = max(self._state.epoch, int(former.partition("-")[0]) + 1)
+        return journal
 
     async def _serve(self, bus: Bus, stream: Stream, api: catalogue.Catalogue) -> None:
         settings, epoch = self._settings, self._state.epoch
@@ -149,7 +156,8 @@ class Agent:
         await asyncio.wait({self.ended}, timeout=grace)
         self._is_refused()  # takes note of the error, if there is one
         self._alive.close()
-        await self._journal.close()
+        if self._journal is not None:
+            await self._journal.close()
         unfinished = self._hypervisor.open_calls
         await self._hypervisor.close()
         if self._metrics is not None:

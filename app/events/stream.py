@@ -136,7 +136,8 @@ class Stream:
 
     def domains_seen(self, domains: list[tuple[Identity, int]], unread: set[str]) -> None:
         """On the loop: take the active domains and their states, as the poller reads them anyway."""
-        self._comparison.second_look(domains, unread)
+        if not self._is_closed:
+            self._comparison.second_look(domains, unread)
 
     def keep_again(self) -> None:
         """Write everything that has to outlive the process once more: the journal had to begin anew."""
@@ -155,12 +156,17 @@ class Stream:
         self._emit(address, (name,), f"agent.{name}", data, timestamp())
 
     def close(self, data: dict[str, Any]) -> None:
-        """Publish that the agent is stopping, and nothing after it: it ends the numbers of this epoch."""
+        """Publish that the agent is stopping, and nothing after it: it ends the numbers of this epoch.
+
+        Nothing is compared any more either, or it would count as told: the next run finds it.
+        """
         self.announce("stopping", data)
         self._is_closed = True
 
     def libvirt_found(self, data: dict[str, Any]) -> None:
         """Tell that libvirt is there; after a loss or a restart also the time in which nobody listened."""
+        if self._is_closed:
+            return
         self.announce("libvirt-found", data)
         since = self._ledger.unheard_since
         if since is not None:
@@ -173,6 +179,8 @@ class Stream:
 
     def libvirt_lost(self, reason: str, since: datetime) -> None:
         """Tell that libvirt is away, or was not there at the start; `since` when events may have been missed."""
+        if self._is_closed:
+            return
         self._comparison.lost()
         if self._ledger.unheard_since is None:
             self._ledger.unheard(since)
@@ -235,6 +243,8 @@ class Stream:
     def _compare(self, looked: Looked) -> None:
         again: list[str] = []
         try:
+            if self._is_closed:
+                return
             if looked.is_first:
                 self._comparison.begin(looked.hypervisor, looked.registered_at)
             again = self._comparison.look(looked.listing, is_last=looked.is_last)

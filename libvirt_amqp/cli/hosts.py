@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from libvirt_amqp.broker import BrokerUnavailable
 from libvirt_amqp.cli import EXIT_NO_AGENT, SECONDS, broker_again, fail, run
 from libvirt_amqp.client import connect
 from libvirt_amqp.keys import STATS, is_of
@@ -22,7 +23,11 @@ _HEADER = _ROW.format("HOST", "ALIVE", "AGENT", "LIBVIRT", "DRIVER", "CONNECTED"
 @click.command("hosts")
 @click.argument("host", nargs=-1)
 @click.option(
-    "--wait", type=SECONDS, default=6.0, show_default=True, help="Seconds to listen (agents beat every 5 s by default)."
+    "--wait",
+    type=SECONDS,
+    default=6.0,
+    show_default=True,
+    help="Seconds to listen, or until a host is never heard (agents beat every 5 s by default).",
 )
 @click.option("--follow", is_flag=True, help="Go on listening, and print a host again when something changes.")
 @broker_again
@@ -32,7 +37,7 @@ def command(broker: str, host: tuple[str, ...], wait: float, *, follow: bool) ->
 
     A host that is silent for two of its beats is dead.  Exit code 4 when no host is alive, or a HOST is not.
     """
-    run(_follow(broker, host) if follow else _list(broker, host, wait))
+    run(_follow(broker, host, wait) if follow else _list(broker, host, wait))
 
 
 class Roster:
@@ -67,6 +72,15 @@ class Roster:
         known = (data["epoch"], data["versions"], data["libvirt"], polling.get("interval_in_force"))
         return (self.is_alive(host, now), *known, polling.get("stale"))
 
+    @property
+    def hosts_heard(self) -> int:
+        """Of how many hosts a beat has come."""
+        return len(self._beats)
+
+    def has_heard(self, host: str) -> bool:
+        """Say whether a beat of a host has come."""
+        return host in self._beats
+
     def line(self, host: str, now: float) -> str:
         """Return a row of the table."""
         if host not in self._beats:
@@ -100,6 +114,21 @@ async def _listen(broker: str, roster: Roster, heard: Callable[[], None] = lambd
                 heard()
 
 
+async def _keep_listening(broker: str, roster: Roster, heard: Callable[[], None]) -> None:
+    """Listen again whenever the connection is lost, once there was one; say so once for each loss."""
+    told = ""
+    while True:
+        try:
+            await _listen(broker, roster, heard)
+        except BrokerUnavailable as error:
+            if not roster.hosts_heard:
+                raise
+            if str(error) != told:
+                click.echo(f"{error}; trying again", err=True)
+            told = str(error)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
 async def _list(broker: str, expected: tuple[str, ...], seconds: float) -> None:
     roster = Roster(expected)
     with contextlib.suppress(TimeoutError):
@@ -118,20 +147,23 @@ async def _list(broker: str, expected: tuple[str, ...], seconds: float) -> None:
         fail("no host is alive", EXIT_NO_AGENT)
 
 
-async def _follow(broker: str, expected: tuple[str, ...]) -> None:
-    """Print a host whenever its state has changed: at its beat, or when that does not come."""
+async def _follow(broker: str, expected: tuple[str, ...], seconds: float) -> None:
+    """Print a host whenever its state has changed: at its beat, or when none comes, at first within `seconds`."""
     roster = Roster(expected)
+    begun = time.monotonic()
     told: dict[str, tuple[Any, ...]] = {}
 
     def tell() -> None:
         now = time.monotonic()
         for host in roster.hosts():
+            if not roster.has_heard(host) and now - begun < seconds:
+                continue
             if told.get(host) != (state := roster.state(host, now)):
                 told[host] = state
                 click.echo(roster.line(host, now))
 
     click.echo(_HEADER)
-    listening = asyncio.ensure_future(_listen(broker, roster, tell))
+    listening = asyncio.ensure_future(_keep_listening(broker, roster, tell))
     while not (await asyncio.wait({listening}, timeout=_LOOK_SECONDS))[0]:
         tell()
     listening.result()

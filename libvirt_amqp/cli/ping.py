@@ -36,7 +36,8 @@ def _ping_here(seconds: float) -> None:
     try:
         news = ask_alive(directories_here(os.environ), seconds)
     except NotAlive as error:
-        fail(f"no agent of this machine answers: {error}", EXIT_NO_AGENT)
+        _, unread = settings_file()
+        fail(f"no agent of this machine answers: {error}{f' ({unread})' if unread else ''}", EXIT_NO_AGENT)
     else:
         broker = "broker connected" if news["broker"] else "BROKER NOT CONNECTED"
         libvirt = "libvirt connected" if news["libvirt"] else "LIBVIRT NOT CONNECTED"

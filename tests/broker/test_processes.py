@@ -16,7 +16,7 @@ from brokers import Broker
 from conftest import TEST_UUID, Start, answering, eventually, hearing
 from private_rabbitmq import free_port
 
-from app.bus import HostTaken
+from app.claim import HostTaken
 from app.service import running
 from app.settings import Settings
 from libvirt_amqp.cli.watch import REFUSED_WITHIN_SECONDS
@@ -258,20 +258,17 @@ async def test_a_host_is_taken_by_whoever_answers_whatever_it_says(
                 await asyncio.wait_for(agent.ended, 10)
 
 
-async def test_an_agent_that_was_refused_leaves_nothing_that_another_run_would_say_of_the_host(
+async def test_an_agent_that_is_refused_keeps_nothing_and_says_nothing(
     broker_url: str, start_agent: Start, tmp_path: Path
 ) -> None:
     await start_agent("h9")
     refused = Settings(broker_url=broker_url, uri="test:///default", host="h9", state_dir=tmp_path / "other")
-    async with running(refused) as agent:
-        with pytest.raises(HostTaken):
-            await asyncio.wait_for(agent.ended, 10)
-    async with hearing(broker_url, "#") as heard:
-        async with running(refused.model_copy(update={"host": "h10"})):
-            await eventually(lambda: heard.events)
-        await eventually(lambda: [m for m in heard.events if m.key == "h10.agent.stopping"])
-        assert {m.key.partition(".")[0] for m in heard.events} == {"h10"}
-        assert heard.events[0].body["data"]["former"] is None
+    async with hearing(broker_url, "h9.agent.#") as heard:
+        async with running(refused) as agent:
+            with pytest.raises(HostTaken):
+                await asyncio.wait_for(agent.ended, 10)
+        assert list(refused.state_path.iterdir()) == []
+        assert {m.key for m in heard} <= {"h9.agent.heartbeat"}
 
 
 async def test_confirms_that_come_after_a_session_count(
@@ -303,3 +300,25 @@ async def test_a_stop_beside_a_frozen_broker_ends_in_time(own_broker: Broker, tm
         own_broker.freeze()
         await eventually(lambda: len(agent._bus.outbox) == 0)
         await asyncio.wait_for(agent.stop(), 10)
+
+
+async def test_hosts_are_followed_over_a_restart_of_the_broker(
+    own_broker: Broker, start_agent: Start, tmp_path: Path
+) -> None:
+    agent = await start_agent("h1", broker_url=own_broker.url)
+    out = tmp_path / "out"
+    with out.open("wb") as file:
+        command = [COMMAND, "--broker", own_broker.url, "hosts", "h1", "--follow"]
+        follower = subprocess.Popen(command, stdout=file, stderr=file)
+    try:
+        await eventually(lambda: "yes" in out.read_text())
+        await asyncio.to_thread(own_broker.stop)
+        await eventually(lambda: "trying again" in out.read_text())
+        await asyncio.to_thread(own_broker.start)
+        await answering(own_broker.url, "h1", 30)
+        lines = len(out.read_text().splitlines())
+        await agent.stop()
+        await eventually(lambda: "no, since" in "".join(out.read_text().splitlines()[lines:]), 20)
+    finally:
+        follower.kill()
+        follower.wait()

@@ -17,7 +17,7 @@ from pamqp.commands import Basic
 from private_rabbitmq import PrivateRabbitMQ
 from yarl import URL
 
-from app.bus import HostTaken
+from app.claim import HostTaken
 from app.service import Agent, running
 from app.settings import Settings
 from libvirt_amqp.broker import BrokerUnavailable, Channel, open_link

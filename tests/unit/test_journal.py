@@ -98,10 +98,21 @@ async def test_what_another_host_has_left_is_set_aside_with_a_loud_line(begin: B
         second = begin(host="two")
     assert (len(second), second._journal.former_sequence) == (0, None)
     assert [(line["event"], line["whose"], line["events"]) for line in lines] == [("outbox_of_another_host", "one", 1)]
-    assert (tmp_path / f"{FILE}.of-another-host").exists()
+    assert (tmp_path / f"{FILE}.of-one").exists()
     second.append(event(2))
     await end(second)
     assert len(begin(host="two")) == 1
+
+
+async def test_what_was_set_aside_is_taken_back_when_its_host_is(begin: Begin) -> None:
+    for host in ("one", "two", "three"):
+        outbox = begin(host=host)
+        outbox.append(event(1))
+        await end(outbox)
+    for host in ("two", "one", "three"):
+        again = begin(host=host)
+        assert len(again) == 1
+        await end(again)
 
 
 async def test_what_a_run_has_appended_can_be_taken_back(begin: Begin) -> None:

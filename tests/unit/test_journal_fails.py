@@ -166,6 +166,25 @@ async def test_a_file_that_another_process_holds_is_used_when_it_is_free(begin: 
     await eventually(lambda: rows(second) == 2)
 
 
+@pytest.mark.usefixtures("retries_at_once")
+async def test_a_file_of_another_host_that_can_be_opened_only_later_is_set_aside_too(
+    begin: Begin, tmp_path: Path
+) -> None:
+    first = begin(host="one")
+    first.append(event(1))
+    await end(first)
+    holder = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    second = begin(host="two")
+    second.append(event(2))
+    assert not second._journal.works
+    holder.close()
+    await eventually(lambda: second._journal.works)
+    await eventually(lambda: rows(second) == 1)
+    assert numbers(second) == [2]
+    assert (tmp_path / f"{FILE}.of-one").exists()
+
+
 async def test_a_file_of_garbage_is_moved_aside(begin: Begin, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"garbage" * 1000)
     outbox = begin()

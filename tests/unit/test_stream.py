@@ -1,6 +1,7 @@
 """The stream of a host's events: their numbers, and what each knows of the one before."""
 
 import time
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,9 @@ from conftest import eventually
 from rows import Rows
 
 from app.events.heard import Heard
-from app.events.stream import MARGIN_SECONDS, HeardUntil, Stream
+from app.events.ledger import State
+from app.events.listing import Listing
+from app.events.stream import MARGIN_SECONDS, HeardUntil, Looked, Stream
 from app.outgoing import Event
 from libvirt_amqp.catalogue import load
 
@@ -60,6 +63,22 @@ async def test_the_time_up_to_which_all_was_heard_is_that_of_the_oldest_event_th
     await eventually(lambda: len(published.bodies) == 2)
     stream._hand_over(HeardUntil(datetime.now(UTC)))
     await eventually(lambda: rows.alive > heard_at + 4)
+
+
+async def test_what_is_found_after_the_news_that_the_agent_stops_is_left_to_the_next_run(published: Published) -> None:
+    rows = Rows()
+    stream = Stream("h1", 1, load(), published.append, rows)
+    stream.libvirt_lost("eof", datetime.now(UTC))
+    stream.close({"instance": "x"})
+    kept, whose = dict(rows.rows), {"class": "domain", "host": "h1", "uuid": "u", "name": "n", "id": 1}
+    stream.libvirt_found({})
+    for number in range(2):
+        listing = Listing(("domain",), {"domain/u": (whose, State(active=True, persistent=True, state=1, id=1))})
+        looked = Looked(listing, number == 0, number == 1, stream.sequence, "hypervisor", Future())
+        stream._hand_over(looked)
+        await eventually(looked.answer.done)
+    stream.domains_seen([(whose, 1)], set())
+    assert rows.rows == kept
 
 
 async def test_nothing_is_published_after_the_news_that_the_agent_stops(stream: Stream, published: Published) -> None:
