@@ -16,7 +16,7 @@ class Installed:
     """What a shell beside the agent sees; `unit` is the folder that the unit's StateDirectory= makes."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        self._etc, self._lib = folder / "etc", folder / "lib"
+        self._etc, self._lib, self._home = folder / "etc", folder / "lib", folder / "home"
         self.unit = self._lib / "libvirt-amqp"
         self.unit.mkdir(mode=0o700, parents=True)
         self._etc.mkdir()
@@ -36,9 +36,13 @@ class Installed:
         """Run `libvirt-amqp` in a shell that has no settings of its own; return exit code and what it said."""
         command = (*self.prefix, *prefix, str(COMMAND), *arguments)
         done = await asyncio.to_thread(
-            subprocess.run, command, env=bare(), capture_output=True, text=True, timeout=60, check=False
+            subprocess.run, command, env=self._environment(), capture_output=True, text=True, timeout=60, check=False
         )
         return done.returncode, done.stdout + done.stderr
+
+    def _environment(self) -> dict[str, str]:
+        """Whoever runs the tests may have an agent's state at home."""
+        return bare() | {"HOME": str(self._home)}
 
 
 def bare() -> dict[str, str]:
