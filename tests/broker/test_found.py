@@ -178,7 +178,7 @@ def _found(heard: Heard) -> list[Message]:
 
 async def _said(capsys: pytest.CaptureFixture[str], word: str) -> None:
     """Wait for a line of the agent's log that has not been read yet."""
-    await eventually(lambda: word in capsys.readouterr().out)
+    await eventually(lambda: f"] {word} " in capsys.readouterr().out)
 
 
 def _storm(connection: libvirt.virConnect, is_enough: threading.Event) -> None:

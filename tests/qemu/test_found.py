@@ -269,7 +269,7 @@ async def _destroyed(uri: str, name: str) -> None:
 
 async def _said(capsys: pytest.CaptureFixture[str], word: str) -> None:
     """Wait for a line of the agent's log that has not been read yet."""
-    await eventually(lambda: word in capsys.readouterr().out)
+    await eventually(lambda: f"] {word} " in capsys.readouterr().out)
 
 
 async def _agrees(heard: Heard, client: Client) -> None:
